@@ -1,0 +1,57 @@
+"""What a decision moves: one small interface, one file a kind of output.
+
+An output of your own is one class that extends Output, with a nested `Settings` when it has keys of
+its own; `type = "plant7:Diverter"` names it. Each output is served by a worker of its own, so a slow
+one delays no other.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+from pydantic import Field
+
+from edge.records import Actuation, Decision
+from edge.settings import Settings
+
+
+class OutputSettings(Settings):
+    """The keys that every [outputs.NAME] table has.
+
+    lead_ms is how long before the item's arrival the command must leave: the time from command to
+    blade. pulse_ms is how long the diverter stays out, repeat_ms the shortest time between two
+    pushes. on = "decision" calls the output as soon as an item of its lane is decided instead of at
+    the item's millimetre.
+    """
+
+    type: str
+    lead_ms: float = Field(default=0.0, ge=0, le=10_000)
+    pulse_ms: float = Field(default=50.0, gt=0, le=10_000)
+    repeat_ms: float = Field(default=0.0, ge=0, le=10_000)
+    on: Literal["fire", "decision"] = "fire"
+
+
+class Output(ABC):
+    """A diverter, or anything else that must know of an item. Ready when its constructor returns.
+
+    The constructor raises OutputError when the other side cannot be reached.
+    """
+
+    Settings: type[OutputSettings] = OutputSettings
+
+    def __init__(self, name: str, settings: OutputSettings) -> None:
+        self.name = name
+        self.settings = settings
+
+    @abstractmethod
+    def fire(self, actuation: Actuation) -> None:
+        """Pushes now, for actuation.pulse_s seconds; raises OutputError when it could not."""
+
+    def decided(self, decision: Decision) -> None:  # noqa: B027 - most outputs have no use for it
+        """Called for each decision of the output's lane when its `on` is "decision"."""
+
+    def check(self) -> str:
+        """Reaches the other side and says what was found, in one line; raises OutputError."""
+        return "ready"
+
+    def close(self) -> None:  # noqa: B027 - an output that holds nothing has nothing to release
+        """Leaves the diverter in its resting place and lets go; may be called twice."""
