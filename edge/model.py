@@ -176,7 +176,7 @@ class Classifier:
             label=self.card.classes[best],
             confidence=confidence,
             probabilities=tuple(probabilities.tolist()),
-            known=confidence >= self._thresholds[best],
+            known=bool(confidence >= self._thresholds[best]),
         )
 
     def _open(self, data: bytes, provider: str) -> tuple[str, ort.InferenceSession]:
