@@ -4,13 +4,20 @@ A camera of your own is one class with `read` and `close` and, when it needs set
 `Settings` that extends CameraSettings; `[camera] type = "plant7:Camera"` names it.
 """
 
+import importlib
+import re
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
 
+from edge.clock import Clock
+from edge.errors import CameraError
 from edge.settings import Settings
+
+Kind = Literal["device", "stream", "simulated", "folder", "file"]
 
 
 class CameraSettings(Settings):
@@ -66,3 +73,52 @@ class Source(Protocol):
     def describe(self) -> str:
         """One line for `sortline check`: backend, size, rate. Never a password."""
         ...
+
+
+def kind_of(source: str | int) -> Kind:
+    """What a `source` names, by its form alone; only a folder is looked up on the disk."""
+    text = str(source).strip()
+    if text.isdigit() or text.startswith("/dev/"):
+        return "device"
+    if re.match(r"(rtsps?|https?)://", text, re.IGNORECASE):
+        return "stream"
+    if text.startswith("sim:"):
+        return "simulated"
+    if any(character in text for character in "*?[") or Path(text).is_dir():
+        return "folder"
+    return "file"
+
+
+def open_source(settings: CameraSettings, clock: Clock) -> Source:
+    """Opens what [camera] names; raises CameraError within open_timeout_s, never with a password in it.
+
+    `type` names a class of the user's own (module:Class) or a built-in driver; without it the form of
+    `source` decides. There is no second driver that is tried when the first one fails.
+    """
+    return driver_of(settings)(settings, clock)
+
+
+def driver_of(settings: CameraSettings) -> Any:
+    """The class that opens this source, called with (settings, clock); imports its module only now."""
+    kind = kind_of(settings.source)
+    name = settings.type or (kind if kind in {"simulated", "folder"} else "opencv")
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        module, attribute = f"edge.camera.{name}", name.capitalize()
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise CameraError(f"camera.type = {name!r}: cannot be loaded ({error})") from None
+
+
+def redacted(source: str | int) -> str:
+    """A source as it may be shown: a URL loses its user, password and query, everything else stays."""
+    text = str(source)
+    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*://)(.*)", text, re.DOTALL)
+    if not match:
+        return text
+    scheme, rest = match.groups()
+    authority, slash, path = rest.partition("/")
+    authority = authority.rpartition("@")[2]
+    path, query, _ = path.partition("?")
+    return f"{scheme}{authority}{slash}{path}" + ("?…" if query else "")
