@@ -49,12 +49,15 @@ class ItemsSettings(Settings):
 class DecideSettings(Settings):
     """The [decide] table. An item whose vote is below min_confidence is `unknown`, whatever the card says.
 
-    reach_mm is the stretch of belt that a diverter sweeps: no other item may be in it.
+    reach_mm is the stretch of belt that a diverter sweeps: no other item may be in it. tolerance_mm is
+    how far past its place an item may be when its push is made, a quarter of the reach unless given:
+    beyond it the push is not made.
     """
 
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     thresholds: dict[str, float] = {}
     reach_mm: float = Field(default=20.0, gt=0, le=2000)
+    tolerance_mm: float | None = Field(default=None, gt=0, le=1000)
 
 
 class LaneSettings(Settings):
@@ -136,10 +139,14 @@ class LineConfig(Settings):
             config = cls.model_validate({**rest, "outputs": outputs, "camera": camera})
         except ValidationError as error:
             seen_elsewhere = {"outputs", "camera"}
+            errors = error.errors(include_url=False)
+            inside_lanes = any(one["loc"][0] == "lanes" and len(one["loc"]) > 1 for one in errors)
             problems += [
-                sentence(cls, one, content)
-                for one in error.errors(include_url=False)
-                if not (one["loc"] and one["loc"][0] in seen_elsewhere)
+                sentence(cls, one)
+                for one in errors
+                if one["loc"][0] not in seen_elsewhere
+                # A lane with an error of its own is left out of the tuple, which then looks too short.
+                and not (inside_lanes and one["loc"] == ("lanes",) and one["type"] == "too_short")
             ]
         problems += _contradictions(content)
         if problems or config is None:
@@ -156,16 +163,20 @@ class LineConfig(Settings):
             raise ConfigError("\n".join(problems))
 
 
-def sentence(model: type[BaseModel], error: Any, content: Any) -> str:
-    """One validation error as a sentence: the key, what is wrong with its value, the nearest known key."""
+def sentence(model: type[BaseModel], error: Any, table: str = "") -> str:
+    """One validation error as a sentence: the key, what is wrong with its value, the nearest known key.
+
+    table is the dotted name of the table that model describes, empty for the whole file.
+    """
     loc = error["loc"]
-    key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    key = _key((table, *loc) if table else loc)
     kind, said = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         known = list(_fields_at(model, loc[:-1]))
         close = difflib.get_close_matches(str(loc[-1]), known, 1)
         hint = f"did you mean {close[0]}? " if close else ""
-        where = f"[{_key(loc[:-1])}]" if loc[:-1] else "the file"
+        where = _key((table, *loc[:-1]) if table else loc[:-1])
+        where = f"[{where}]" if where else "the file"
         return f"{key} is not a key of {where} ({hint}it has: {', '.join(known)})"
     if kind == "missing":
         return f"{key} is missing"
@@ -231,7 +242,7 @@ def _typed_outputs(tables: Any, problems: list[str]) -> dict[str, OutputSettings
         except ConfigError as error:
             problems.append(str(error))
         except ValidationError as error:
-            problems += [f"outputs.{name}." + sentence(settings, e, table) for e in error.errors(include_url=False)]
+            problems += [sentence(settings, e, f"outputs.{name}") for e in error.errors(include_url=False)]
     return result
 
 
@@ -247,7 +258,7 @@ def _typed_camera(table: Any, problems: list[str]) -> CameraSettings | None:
     except ConfigError as error:
         problems.append(str(error))
     except ValidationError as error:
-        problems += ["camera." + sentence(settings, e, table) for e in error.errors(include_url=False)]
+        problems += [sentence(settings, e, "camera") for e in error.errors(include_url=False)]
     return None
 
 

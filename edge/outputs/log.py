@@ -15,5 +15,10 @@ class Log(Output):
         decision = actuation.decision
         _log.info(
             "%s: push item %d (%s, %.3f) into lane %s at %.1f mm",
-            self.name, actuation.item_id, decision.label, decision.confidence, actuation.lane, actuation.fire_mm,
+            self.name,
+            actuation.item_id,
+            decision.label,
+            decision.confidence,
+            actuation.lane,
+            actuation.fire_mm,
         )

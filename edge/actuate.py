@@ -1,0 +1,309 @@
+"""Each item's next act at its moment: decided at its point of no return, fired at its millimetre, passed at the end.
+
+The Hand is one thread that sleeps until the earliest due act of any item on the belt. It acts by item
+and by belt position: it never fires first-in-first-out, and never late. What comes due while the
+machine was busy elsewhere is checked against the belt: too far past its place, it is a miss, an
+incident, and the item goes on to the default lane.
+"""
+
+import logging
+import math
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge.belt import Belt
+from edge.clock import Clock, VirtualClock
+from edge.config import LaneSettings, LineConfig
+from edge.errors import OutputError
+from edge.ledger import Ledger, Life
+from edge.outputs import Output
+from edge.records import Actuation, Incident, Item, Reason, Scope
+from edge.stats import Distribution
+from edge.worker import Worker
+
+_log = logging.getLogger("sortline.actuate")
+
+# An undecided item is decided this long before the last moment at which its command could leave, so
+# that the decision itself and the hop to the output's thread do not make it late.
+DECIDE_AHEAD_S = 0.004
+# How many pushes may wait at one output. More means that it has stopped answering.
+PUSHES_WAITING = 64
+
+
+def ask_for_real_time(priority: int = 50) -> str | None:
+    """Asks the system to run the calling thread before all ordinary ones (Linux SCHED_FIFO).
+
+    Returns None when it was granted, else one sentence that says why not and what would grant it.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "this system has none"
+        return (
+            f"real-time priority was not granted ({reason}): under load a push can come some milliseconds late; "
+            "grant it with the capability CAP_SYS_NICE or an rtprio limit"
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Where along the belt things happen, in millimetres from the camera's centre line, and how exactly.
+
+    end_mm is where an item that nobody pushed counts as passed; nearest_mm the first diverter.
+    """
+
+    nearest_mm: float
+    end_mm: float
+    reach_mm: float
+    tolerance_mm: float
+    lead_s: float
+
+    @classmethod
+    def of(cls, config: LineConfig, outputs: Mapping[str, Output], half_view_mm: float) -> "Geometry":
+        diverters = [lane for lane in config.lanes if lane.output and lane.distance_mm]
+        places = [lane.distance_mm or 0.0 for lane in diverters]
+        reach = config.decide.reach_mm
+        end = max([half_view_mm, *places]) + reach
+        leads = [outputs[lane.output].settings.lead_ms / 1e3 for lane in diverters if lane.output in outputs]
+        return cls(
+            nearest_mm=min(places, default=end),
+            end_mm=end,
+            reach_mm=reach,
+            tolerance_mm=config.decide.tolerance_mm or reach / 4,
+            lead_s=max(leads, default=0.0),
+        )
+
+
+class Hand:
+    """Owns the acting thread and one worker an output.
+
+    All items are in `ledger`, which is only touched with `lock` held. resolve(life, reason) is the
+    line's way to decide an item now; on_fired is told of every push that an output really made,
+    with the moment at which its command left; on_end of every item's ending.
+    """
+
+    def __init__(
+        self,
+        config: LineConfig,
+        outputs: Mapping[str, Output],
+        ledger: Ledger,
+        lock: threading.Condition,
+        belt: Belt,
+        clock: Clock,
+        *,
+        resolve: Callable[[Life], None],
+        on_fired: Callable[[Actuation, float], None],
+        on_end: Callable[[Life, str], None],
+        on_incident: Callable[[Incident], None],
+    ) -> None:
+        self._config, self._outputs, self._ledger, self._lock = config, outputs, ledger, lock
+        self._belt, self._clock = belt, clock
+        self._resolve, self._on_fired, self._on_end, self._on_incident = resolve, on_fired, on_end, on_incident
+        self._lanes = {lane.name: lane for lane in config.lanes}
+        self.geometry = Geometry.of(config, outputs, half_view_mm=0.0)
+        self.lateness = Distribution()
+        self.paused = False
+        self._last_push: dict[str, float] = {}
+        self._planned = math.inf
+        self._stopping = False
+        self._threaded = not isinstance(clock, VirtualClock)
+        self._workers = {
+            name: Worker(
+                f"sortline-output-{name}",
+                self._push,
+                PUSHES_WAITING,
+                lambda error, name=name: self._tell("output_failed", "output", f"outputs.{name}: {error}", "went on"),
+                threaded=self._threaded,
+                prepare=lambda: ask_for_real_time(49) and None,
+            )
+            for name in outputs
+        }
+        self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
+
+    def start(self) -> None:
+        if self._threaded:
+            self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        """Cancels what is not due yet, lets pushes under way finish, joins."""
+        with self._lock:
+            self._stopping = True
+            self._lock.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        for worker in self._workers.values():
+            for actuation in worker.stop(timeout_s / 2):
+                self._unfired(actuation, "output_stopped", "the line was stopped before the push was made")
+
+    def see_picture(self, half_view_mm: float) -> None:
+        """Tells how far the camera sees: an item does not pass while it is still in the picture."""
+        with self._lock:
+            self.geometry = Geometry.of(self._config, self._outputs, half_view_mm)
+
+    def plan(self, life: Life) -> None:
+        """Sets when a life's next act is due; called, with the lock held, when anything of it changed."""
+        now, mm = self._clock.now(), life.item.item_mm
+        if life.todo == "decide":
+            life.due_at = self._belt.when(mm + self.geometry.nearest_mm, now) - self.geometry.lead_s - DECIDE_AHEAD_S
+        elif life.todo == "fire":
+            lane = self._lane_of(life)
+            life.due_at = self._belt.when(mm + (lane.distance_mm or 0.0), now) - self.lead_s(lane)
+        elif life.todo == "pass":
+            life.due_at = self._belt.when(mm + self.geometry.end_mm, now)
+        else:
+            life.due_at = math.inf
+        if life.due_at < self._planned:
+            self._lock.notify_all()
+
+    def replan(self) -> None:
+        """The belt changed its ways: every due moment is predicted anew."""
+        with self._lock:
+            for life in self._ledger:
+                self.plan(life)
+            self._lock.notify_all()
+
+    def follow(self, life: Life) -> None:
+        """After a decision: the item is fired at its lane's diverter, or passes. The lock is held."""
+        lane = self._lane_of(life)
+        life.todo = "fire" if lane.output and lane.distance_mm else "pass"
+        self.plan(life)
+
+    def lead_s(self, lane: LaneSettings) -> float:
+        return self._outputs[lane.output].settings.lead_ms / 1e3 if lane.output else 0.0
+
+    def neighbour(self, item: Item, lane: str) -> Item | None:
+        """An item that the lane's diverter would take along with this one, though it is not bound for that lane."""
+        half_reach = self.geometry.reach_mm / 2
+        for other in self._ledger:
+            if other.item.id == item.id or (other.decision and other.decision.lane == lane):
+                continue
+            if abs(other.item.item_mm - item.item_mm) < half_reach + other.item.length_mm / 2:
+                return other.item
+        return None
+
+    def run_until(self, moment: float) -> None:
+        """Does everything that is due up to a moment of the virtual clock, each at its own moment."""
+        assert isinstance(self._clock, VirtualClock)
+        while True:
+            with self._lock:
+                life = min(self._ledger, key=lambda one: one.due_at, default=None)
+                if life is None or life.due_at > moment:
+                    break
+                self._clock.advance(life.due_at)
+                actuation = self._act(life)
+            if actuation:
+                self._hand_over(actuation)
+        self._clock.advance(moment)
+
+    def _run(self) -> None:
+        if refused := ask_for_real_time():
+            _log.warning(refused)
+        while True:
+            with self._lock:
+                life = min(self._ledger, key=lambda one: one.due_at, default=None)
+                due_at = life.due_at if life else math.inf
+                if self._stopping:
+                    return
+                if life is None or due_at > self._clock.now():
+                    self._planned = due_at
+                    self._clock.wait(self._lock, due_at)
+                    self._planned = -math.inf
+                    continue
+                actuation = self._act(life)
+            if actuation:
+                self._hand_over(actuation)
+
+    def _act(self, life: Life) -> Actuation | None:
+        """One item's due act, with the lock held; returns the push that has to be made, if any."""
+        if life.todo == "decide":
+            self._resolve(life)
+            return None
+        if life.todo == "pass":
+            self._end(life, "passed")
+            return None
+        decision, item = life.decision, life.item
+        assert decision is not None
+        lane = self._lanes[decision.lane]
+        life.todo, life.due_at = "await", math.inf
+        actuation = Actuation(
+            item_id=item.id,
+            lane=lane.name,
+            output=lane.output or "",
+            fire_mm=item.item_mm + (lane.distance_mm or 0.0),
+            captured_at=decision.captured_at,
+            position_mm=decision.position_mm,
+            decision=decision,
+            pulse_s=self._outputs[lane.output or ""].settings.pulse_ms / 1e3,
+        )
+        if self.paused:
+            self._end(life, "passed")
+        elif other := self.neighbour(item, lane.name):
+            self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
+        else:
+            return actuation
+        return None
+
+    def _hand_over(self, actuation: Actuation) -> None:
+        if not self._workers[actuation.output].put(actuation):
+            self._unfired(actuation, "output_overrun", f"{PUSHES_WAITING} pushes wait at outputs.{actuation.output}")
+
+    def _push(self, actuation: Actuation) -> None:
+        """In the output's own thread: the last look at the belt, then the push itself."""
+        output = self._outputs[actuation.output]
+        now = self._clock.now()
+        lead_s = output.settings.lead_ms / 1e3
+        late_mm = self._belt.position_mm(now + lead_s) - actuation.fire_mm
+        if late_mm > self.geometry.tolerance_mm:
+            cause = f"outputs.{output.name}: the belt was {late_mm:.1f} mm past item {actuation.item_id}'s place"
+            return self._unfired(actuation, "missed_deadline", cause)
+        if now - self._last_push.get(output.name, -math.inf) < output.settings.repeat_ms / 1e3:
+            cause = f"outputs.{output.name}: pushed less than {output.settings.repeat_ms:g} ms ago"
+            return self._unfired(actuation, "diverter_busy", cause)
+        self._last_push[output.name] = now
+        self.lateness.add(max(now - (self._belt.when(actuation.fire_mm, now) - lead_s), 0.0))
+        try:
+            output.fire(actuation)
+        except OutputError as error:
+            return self._unfired(actuation, "output_failed", f"outputs.{output.name}: {error}")
+        self._on_fired(actuation, now)
+        with self._lock:
+            if life := self._ledger.get(actuation.item_id):
+                self._end(life, "fired")
+        return None
+
+    def _unfired(self, actuation: Actuation, name: str, cause: str) -> None:
+        with self._lock:
+            if life := self._ledger.get(actuation.item_id):
+                self._missed(life, name, cause)
+
+    def _missed(self, life: Life, name: str, cause: str) -> None:
+        self._tell(name, "output", cause, "not pushed: the item goes on to the default lane", life.item.id)
+        self._end(life, "missed")
+
+    def _end(self, life: Life, outcome: str) -> None:
+        self._ledger.end(life, outcome)  # type: ignore[arg-type]
+        self._on_end(life, outcome)
+
+    def _lane_of(self, life: Life) -> LaneSettings:
+        assert life.decision is not None
+        return self._lanes[life.decision.lane]
+
+    def _tell(self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None) -> None:
+        now = self._clock.now()
+        self._on_incident(Incident(name, scope, now, self._belt.position_mm(now), cause, action, item_id))
+
+
+def no_view_reason(life: Life, waits: bool) -> Reason:
+    """Why an item without a single vote goes to the default lane at its point of no return.
+
+    Its view still waits in the queue: overload. It is being classified right now: late. It never gave
+    a view that was worth classifying: overlap when a neighbour touched it, else unknown.
+    """
+    if waits:
+        return "overload"
+    if life.classifying:
+        return "late"
+    return "overlap" if life.item.touching else "unknown"

@@ -1,0 +1,104 @@
+"""Where the belt is: millimetres of travel at any moment, and the moment at which it will be somewhere.
+
+Positions grow in the direction in which items normally travel. A position is never derived from how
+long the program took: it is a property of the belt at a moment of the line's clock.
+"""
+
+import math
+import threading
+from collections import deque
+from typing import Protocol
+
+
+class Belt(Protocol):
+    """What the rest of the line needs to know of a belt."""
+
+    def position_mm(self, at: float) -> float:
+        """The belt's position at a moment: interpolated in the past, predicted for the future."""
+        ...
+
+    def speed_mm_s(self, at: float) -> float:
+        """The belt's speed at a moment; negative when it runs backwards."""
+        ...
+
+    def when(self, position_mm: float, now: float) -> float:
+        """The moment at which the belt will reach a position: now or earlier when it is there already,
+        infinity while the belt stands still or runs the other way."""
+        ...
+
+
+class ConstantBelt:
+    """A belt whose speed is configured and does not change; at position 0 when the line starts."""
+
+    def __init__(self, speed_mm_s: float, started_at: float) -> None:
+        self._speed_mm_s, self._started_at = speed_mm_s, started_at
+
+    def position_mm(self, at: float) -> float:
+        return (at - self._started_at) * self._speed_mm_s
+
+    def speed_mm_s(self, at: float) -> float:
+        return self._speed_mm_s
+
+    def when(self, position_mm: float, now: float) -> float:
+        return self._started_at + position_mm / self._speed_mm_s
+
+
+class SampledBelt:
+    """A belt known by samples of its position, as an encoder gives them: straight lines between them.
+
+    The speed is the slope over the last `window_s` seconds of samples; the future is predicted with
+    it. Thread-safe. keep_s bounds the past that can be asked for; older moments get the oldest sample.
+    """
+
+    def __init__(self, window_s: float = 0.05, keep_s: float = 10.0) -> None:
+        self._window_s, self._keep_s = window_s, keep_s
+        self._samples: deque[tuple[float, float]] = deque()
+        self._lock = threading.Lock()
+
+    def sample(self, at: float, position_mm: float) -> None:
+        """Adds a sample; one that is not newer than the last is ignored."""
+        with self._lock:
+            if self._samples and at <= self._samples[-1][0]:
+                return
+            self._samples.append((at, position_mm))
+            while self._samples[0][0] < at - self._keep_s:
+                self._samples.popleft()
+
+    def position_mm(self, at: float) -> float:
+        with self._lock:
+            if not self._samples:
+                return 0.0
+            last_at, last_mm = self._samples[-1]
+            if at >= last_at:
+                return last_mm + (at - last_at) * self._slope()
+            after_at, after_mm = last_at, last_mm
+            for before_at, before_mm in reversed(self._samples):
+                if before_at <= at:
+                    share = (at - before_at) / (after_at - before_at) if after_at > before_at else 0.0
+                    return before_mm + share * (after_mm - before_mm)
+                after_at, after_mm = before_at, before_mm
+            return after_mm
+
+    def speed_mm_s(self, at: float) -> float:
+        with self._lock:
+            return self._slope()
+
+    def when(self, position_mm: float, now: float) -> float:
+        with self._lock:
+            if not self._samples:
+                return math.inf
+            last_at, last_mm = self._samples[-1]
+            rest = position_mm - last_mm
+            if rest <= 0:
+                return last_at
+            slope = self._slope()
+            return last_at + rest / slope if slope > 1e-6 else math.inf
+
+    def _slope(self) -> float:
+        last_at, last_mm = self._samples[-1] if self._samples else (0.0, 0.0)
+        first_at, first_mm = last_at, last_mm
+        for at, mm in reversed(self._samples):
+            if last_at - at > self._window_s and first_at < last_at:
+                break
+            first_at, first_mm = at, mm
+        return (last_mm - first_mm) / (last_at - first_at) if last_at > first_at else 0.0

@@ -1,0 +1,70 @@
+"""`sortline check`: opens the camera, loads the model, reaches every output, and says how each is."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+from edge.camera import redacted
+from edge.camera.probe import probe
+from edge.config import LineConfig, output_class
+from edge.errors import SortlineError
+from edge.model import Classifier
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One row of the table."""
+
+    part: str
+    ok: bool
+    text: str
+
+
+def check_line(config: LineConfig) -> Iterator[Check]:
+    """Tries each part of a line, one after the other; a part that fails does not keep the others from being tried."""
+    yield _model(config)
+    yield _camera(config)
+    for name, settings in config.outputs.items():
+        try:
+            output = output_class(settings.type)(name, settings)
+            try:
+                yield Check(f"outputs.{name}", True, f"{settings.type}: {output.check()}")
+            finally:
+                output.close()
+        except SortlineError as error:
+            yield Check(f"outputs.{name}", False, str(error))
+
+
+def _model(config: LineConfig) -> Check:
+    try:
+        classifier = Classifier(config.model.path, config.model.provider, config.model.threads)
+        config.check_classes(classifier.card.classes)
+    except SortlineError as error:
+        return Check("model", False, str(error))
+    card = classifier.card
+    start = perf_counter()
+    classifier.run(_grey(card.height, card.width))
+    took_ms = (perf_counter() - start) * 1e3
+    text = f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}, {took_ms:.1f} ms"
+    return Check("model", True, f"{text} on {classifier.provider}")
+
+
+def _camera(config: LineConfig) -> Check:
+    try:
+        report = probe(config.camera)
+    except SortlineError as error:
+        return Check("camera", False, str(error))
+    text = (
+        f"{redacted(config.camera.source)}: {report.backend}, {report.width}x{report.height}, "
+        f"{report.fps:.1f} fps, jitter {report.jitter_ms:.1f} ms, {report.timestamps} timestamps, "
+        f"first frame after {report.open_to_first_frame_s:.2f} s"
+    )
+    if report.refused:
+        text += f"; the camera refused {', '.join(report.refused)}"
+    return Check("camera", True, text)
+
+
+def _grey(height: int, width: int):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    return np.full((1, height, width, 3), 127, np.uint8)

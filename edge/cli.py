@@ -1,0 +1,284 @@
+"""`sortline`: demo, run, check, predict, bench, replay.
+
+Exit status: 0 done, 1 the thing asked for failed, 2 wrong words or a wrong file.
+"""
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NoReturn
+
+from edge import __version__
+from edge.errors import ConfigError, ModelError, PictureError, SortlineError
+from edge.logs import log_to_screen
+
+DEMO_SECONDS = 20.0
+WRONG_INPUT = (ConfigError, ModelError, PictureError)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        with log_to_screen(options.debug):
+            return int(options.run(options))
+    except SortlineError as error:
+        if options.debug:
+            raise
+        print(f"sortline: {error}", file=sys.stderr)
+        return 2 if isinstance(error, WRONG_INPUT) else 1
+    except KeyboardInterrupt:
+        return 1
+    except BrokenPipeError:
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
+    parser = _Parser(prog="sortline", description="See and sort items on a conveyor with a CNN.")
+    parser.add_argument("--version", action="version", version=f"sortline {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(
+        name: str, run: Callable[[argparse.Namespace], int], says: str, example: str
+    ) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = commands.add_parser(
+            name, help=says, description=says, epilog=f"example: {example}", parents=[common]
+        )
+        made.set_defaults(run=run)
+        return made
+
+    demo = command("demo", _demo, "a simulated belt, the bundled model, the live page", "sortline demo --seconds 60")
+    demo.add_argument(
+        "--seconds", type=_seconds, default=DEMO_SECONDS, help="how long, 0 for until Ctrl-C (default 20)"
+    )
+    demo.add_argument("--headless", action="store_true", help="without the page")
+    demo.add_argument("--source", default=DEMO_SOURCE, help="another simulated belt (default: %(default)s)")
+    demo.add_argument("--host", default="127.0.0.1", help="address of the page (default: %(default)s)")
+    demo.add_argument("--port", type=_port, help="port of the page (default: 8080, or a free one)")
+    demo.add_argument("--insecure", action="store_true", help="allow the page off this machine without a token")
+    _summary_options(demo)
+
+    run = command("run", _run, "the daemon: sort what the camera sees", "sortline run line.toml --decisions out.jsonl")
+    run.add_argument("config", type=Path, metavar="LINE.toml")
+    run.add_argument("--seconds", type=_seconds, default=0.0, help="end after so many seconds")
+    run.add_argument("--frames", type=_count, help="end after so many frames")
+    run.add_argument("--fast", action="store_true", help="a recorded source as fast as possible, nothing dropped")
+    run.add_argument("--port", type=_port, help="port of the page, in place of web.port")
+    _summary_options(run)
+
+    check = command("check", _check, "open the camera, load the model, reach every output", "sortline check line.toml")
+    check.add_argument("config", type=Path, metavar="LINE.toml")
+
+    predict = command("predict", _predict, "classify pictures: a JSON line each", "sortline predict parts.onnx a.jpg")
+    predict.add_argument("model", type=Path, metavar="MODEL.onnx")
+    predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    predict.add_argument("--provider", default="auto", help="auto, cpu, openvino, cuda, tensorrt (default: auto)")
+
+    bench = command("bench", _bench, "measure this machine: model, line, /predict", "sortline bench --json bench.json")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
+    bench.add_argument("--scenario", action="append", metavar="NAME", help="only this one; may be given several times")
+    bench.add_argument("--model", type=Path, metavar="MODEL.onnx", help="another model than the bundled one")
+
+    replay = command(
+        "replay", _replay, "one clip through one or two models: which decisions differ",
+        "sortline replay line.toml clip.mp4 --model new.onnx",
+    )  # fmt: skip
+    replay.add_argument("config", type=Path, metavar="LINE.toml")
+    replay.add_argument("clip", metavar="CLIP")
+    replay.add_argument("--model", type=Path, metavar="OTHER.onnx", help="the model to hold against the line's own")
+    return parser
+
+
+DEMO_SOURCE = "sim:?speed_mm_s=500&rate=9&seed=1&fps=60"
+
+
+def _summary_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--decisions", type=Path, metavar="FILE.jsonl", help="write every decision as a JSON line")
+    parser.add_argument("--summary", type=Path, metavar="FILE.json", help="write the closing table as JSON")
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from edge.demo import demo_config
+
+    config = demo_config(options.source, options.host, options.port, options.headless, options.insecure)
+    return _sort(config, options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge.config import LineConfig
+
+    config = LineConfig.load(options.config)
+    if options.port is not None:
+        config = config.model_copy(update={"web": config.web.model_copy(update={"port": options.port})})
+    return _sort(config, options)
+
+
+def _sort(config: Any, options: argparse.Namespace) -> int:
+    """Runs a line until its source ends, its time is up, or somebody asks it to stop; prints the table."""
+    from edge.clock import VirtualClock
+    from edge.line import Line
+    from edge.screen import print_summary
+
+    _writable(options.summary, "--summary")
+    fast = getattr(options, "fast", False)
+    if fast:
+        _must_be_recorded(config)
+    with _until_asked_to_stop() as stop:
+        line = Line(
+            config,
+            clock=VirtualClock() if fast else None,
+            decisions_path=options.decisions,
+            max_frames=getattr(options, "frames", None),
+        )
+        try:
+            if fast:
+                line.play(stop, options.seconds or None)
+            else:
+                line.start()
+                if line.url:
+                    print(f"sortline: the page is at {line.url} (Ctrl-C ends)", file=sys.stderr, flush=True)
+                _watch(line, stop, options.seconds)
+        finally:
+            line.stop()
+    summary = line.watch.summary()
+    print_summary(summary)
+    if options.summary:
+        options.summary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _watch(line: Any, stop: threading.Event, seconds: float) -> None:
+    ends = perf_counter() + seconds if seconds else float("inf")
+    while not stop.is_set() and not line.wait(0.0):
+        rest = ends - perf_counter()
+        if rest <= 0:
+            return
+        stop.wait(min(rest, 0.1))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge.check import check_line
+    from edge.config import LineConfig
+    from edge.screen import print_checks
+
+    results = list(check_line(LineConfig.load(options.config)))
+    print_checks(results)
+    return 0 if all(result.ok for result in results) else 1
+
+
+def _predict(options: argparse.Namespace) -> int:
+    import cv2
+
+    from edge.model import Classifier, answer
+    from edge.picture import read_picture
+
+    cv2.setNumThreads(1)
+    classifier = Classifier(options.model, options.provider)
+    status = 0
+    for path in options.pictures:
+        start = perf_counter()
+        try:
+            prediction = classifier.classify([read_picture(path)])[0]
+        except PictureError as error:
+            print(f"sortline: {error}", file=sys.stderr)
+            status = 2
+            continue
+        print(
+            json.dumps({"file": str(path), **answer(prediction, classifier, None, perf_counter() - start)}), flush=True
+        )
+    return status
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from edge.bench import run_bench
+
+    _writable(options.json, "--json")
+    return run_bench(options.scenario, options.model, options.json)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from edge.config import LineConfig
+    from edge.replay import replay
+    from edge.screen import print_replay
+
+    result = replay(LineConfig.load(options.config), options.clip, options.model)
+    print_replay(result)
+    return 0
+
+
+@contextmanager
+def _until_asked_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
+    stop = threading.Event()
+    previous = {}
+
+    def asked(number: int, _: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is threading.main_thread():
+        previous = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _must_be_recorded(config: Any) -> None:
+    from edge.camera import kind_of
+
+    if kind_of(config.camera.source) in {"device", "stream"}:
+        raise ConfigError("--fast needs a recorded or simulated source; camera.source is a live camera")
+
+
+def _writable(path: Path | None, option: str) -> None:
+    """Finds out before the work, not after it, that its result cannot be written."""
+    if path is None:
+        return
+    try:
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise ConfigError(f"{option} {path}: cannot be written ({error.strerror})") from None
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 0 or more seconds")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 1 or more")
+    return value
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} must be 0 to 65535")
+    return value
+
+
+if __name__ == "__main__":
+    logging.raiseExceptions = False
+    sys.exit(main())

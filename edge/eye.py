@@ -1,0 +1,28 @@
+"""The eye: finder, tracker and viewer of one camera, as one thing that looks at a frame."""
+
+from edge.config import BeltSettings, ItemsSettings
+from edge.finder import Finder
+from edge.items import Tracked, Tracker, Viewer
+from edge.records import Frame, View
+
+
+class Eye:
+    """Finds the items of each frame, follows them, and picks the views that are worth classifying.
+
+    crop_margin is the model card's. Frames must come in the order in which they were captured.
+    """
+
+    def __init__(self, items: ItemsSettings, belt: BeltSettings, crop_margin: float) -> None:
+        self._finder = Finder(items, belt)
+        self._tracker = Tracker(items, belt)
+        self._viewer = Viewer(items, crop_margin)
+
+    def look(self, frame: Frame) -> tuple[Tracked, list[View]]:
+        """Every item in view with its identity, and the good new views of them."""
+        found = self._finder.find(frame, self._tracker.boxes)
+        tracked = self._tracker.update(frame, found)
+        return tracked, self._viewer.views(frame, tracked)
+
+    def observed_speed_mm_s(self) -> tuple[float, float] | None:
+        """The belt's speed as the pictures show it, and its error, in mm/s; None until items have travelled."""
+        return self._tracker.observed_speed_mm_s

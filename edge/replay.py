@@ -1,0 +1,52 @@
+"""`sortline replay`: the same clip through one or two models, item by item."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.clock import VirtualClock
+from edge.config import JournalSettings, LineConfig
+from edge.line import Line
+from edge.records import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """pairs holds an item's decision by the line's own model and, when one was given, by the other."""
+
+    models: tuple[str, ...]
+    pairs: tuple[tuple[Decision, Decision | None], ...]
+
+    @property
+    def differing(self) -> tuple[tuple[Decision, Decision], ...]:
+        return tuple((a, b) for a, b in self.pairs if b is not None and (a.lane, a.label) != (b.lane, b.label))
+
+
+def replay(config: LineConfig, clip: str, other: Path | None = None) -> Replay:
+    """Plays a clip on a virtual clock, nothing dropped. Items are found the same way both times, so
+    their ids agree; no output is moved and nothing is journalled."""
+    still = config.model_copy(
+        update={
+            "camera": config.camera.model_copy(update={"source": clip, "type": None}),
+            "journal": JournalSettings(),
+            "outputs": {name: _log(settings) for name, settings in config.outputs.items()},
+        }
+    )
+    models = [config.model.path, *([other] if other else [])]
+    runs = []
+    for path in models:
+        one = still.model_copy(update={"model": still.model.model_copy(update={"path": path})})
+        heard: list[Decision] = []
+        line = Line(one, on_decision=heard.append, clock=VirtualClock())
+        try:
+            line.play()
+        finally:
+            line.stop()
+        runs.append({decision.item_id: decision for decision in heard})
+    second = runs[1] if other else {}
+    return Replay(tuple(str(path) for path in models), tuple((d, second.get(i)) for i, d in runs[0].items()))
+
+
+def _log(settings):  # type: ignore[no-untyped-def]
+    from edge.outputs import OutputSettings
+
+    return OutputSettings(type="log", lead_ms=settings.lead_ms, pulse_ms=settings.pulse_ms)

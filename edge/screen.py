@@ -1,0 +1,77 @@
+"""Tables on the terminal: what a command found out, to be read by a person."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from edge.check import Check
+from edge.replay import Replay
+
+
+def print_summary(summary: dict[str, Any]) -> None:
+    """The closing table of `run` and `demo`."""
+    console = Console()
+    outcomes, reasons = summary["outcomes"], summary["reasons"]
+    lanes = Table(title="Lanes", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    truth = summary.get("simulated")
+    for heading in ("lane", "items", *(("purity", "yield") if truth else ()), "classes"):
+        lanes.add_column(heading, justify="left" if heading in {"lane", "classes"} else "right")
+    for name, lane in summary["lanes"].items():
+        classes = ", ".join(f"{label} {count}" for label, count in sorted(lane["classes"].items()))
+        shares = [_share(truth["lanes"][name][key]) for key in ("purity", "yield")] if truth else []
+        lanes.add_row(name, str(lane["items"]), *shares, classes)
+    console.print()
+    console.print(lanes)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    latency, lateness = summary["latency_ms"], summary["lateness_ms"]
+    if truth:
+        accuracy = "no item has ended" if truth["sort_accuracy"] is None else _share(truth["sort_accuracy"])
+        table.add_row("sort accuracy", f"{accuracy} of {truth['items']} items, {truth['misplaced']} misplaced")
+    table.add_row("items", f"{summary['items']} born, {summary['on_belt']} still on the belt")
+    table.add_row("outcomes", ", ".join(f"{name} {count}" for name, count in outcomes.items()))
+    table.add_row("decisions", ", ".join(f"{name} {count}" for name, count in reasons.items()))
+    table.add_row("frame to decision", _quantiles(latency))
+    table.add_row("push against belt", _quantiles(lateness))
+    table.add_row("frames", f"{summary['frames']} in {summary['seconds']:.1f} s, {summary['skipped']} skipped")
+    incidents = ", ".join(f"{name} {count}" for name, count in summary["incidents"].items())
+    table.add_row("incidents", incidents or "none")
+    console.print()
+    console.print(table)
+
+
+def print_checks(results: Sequence[Check]) -> None:
+    """The table of `sortline check`."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for result in results:
+        table.add_row("[green]ok[/]" if result.ok else "[red]FAILED[/]", result.part, result.text)
+    Console().print(table)
+
+
+def print_replay(result: Replay) -> None:
+    """The table of `sortline replay`."""
+    console = Console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("item", "frame", *result.models):
+        table.add_column(heading)
+    shown = result.differing if len(result.models) > 1 else result.pairs
+    for first, second in shown:
+        says = [f"{d.label or '-'} {d.confidence:.3f} -> {d.lane} ({d.reason})" for d in (first, second) if d]
+        table.add_row(str(first.item_id), str(first.frame_seq), *says)
+    if shown:
+        console.print(table)
+    if len(result.models) > 1:
+        console.print(f"{len(result.differing)} of {len(result.pairs)} decisions differ")
+    else:
+        console.print(f"{len(result.pairs)} decisions")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _quantiles(milliseconds: dict[str, float]) -> str:
+    return "p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {max:.2f} ms".format(**milliseconds)

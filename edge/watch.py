@@ -1,0 +1,174 @@
+"""The watch: what the line shows of itself, four times a second, and whether its parts still live.
+
+Everything that a page, a metric or the closing table says comes from `snapshot` and `summary`.
+"""
+
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from edge.items import Tracked
+from edge.ledger import Life
+from edge.records import Decision, Frame
+from edge.web.side import WebSide
+
+if TYPE_CHECKING:
+    from edge.line import Line
+
+PERIOD_S = 0.25
+SPEED_ERROR = 0.15  # a share: beyond it the configured belt speed does not fit what the pictures show
+
+
+class Watch:
+    """One thread that feeds the web side and the journal and looks after the line's other threads."""
+
+    def __init__(self, line: "Line", web: WebSide | None) -> None:
+        self._line, self._web = line, web
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sortline-watch", daemon=True)
+        self._known: dict[str, bool] = {}
+
+    def start(self) -> None:
+        if self._web:
+            self._web.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(1.0)
+
+    def frame(self, frame: Frame, tracked: Tracked) -> None:
+        """Sends a picture to the page when somebody looks at it."""
+        if self._web and self._web.wants_picture:
+            self._web.picture(frame, [self._shown(item.id, item.box) for item in tracked.items])
+
+    def decided(self, life: Life, decision: Decision) -> None:
+        """Sends a decision and its crop to the page."""
+        if self._web:
+            self._web.decided(decision, life.crop)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The line in numbers, as the page and the metrics show it."""
+        line = self._line
+        now = line.clock.now()
+        camera = line.grabber.stats()
+        return {
+            "at": now,
+            "uptime_s": now - line.started_at,
+            "frames": line.frames,
+            "skipped": camera.skipped,
+            "fps": camera.fps,
+            "position_mm": line.belt.position_mm(now),
+            "speed_mm_s": line.belt.speed_mm_s(now),
+            **self._books(),
+            "latency_ms": line.latency.milliseconds(),
+            "stages": {name: one.buckets() for name, one in line.stages.items()},
+            "health": line.health(),
+            "incidents": dict(line.incidents),
+            "paused": line.hand.paused,
+            "simulated": self.truth(),
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The closing table: what happened to every item, and on a simulated belt how much of it was right."""
+        line = self._line
+        books = self._books()
+        content = {
+            "frames": line.frames,
+            "skipped": line.grabber.stats().skipped,
+            "seconds": round(line.clock.now() - line.started_at, 3),
+            "items": books["born"],
+            "on_belt": books["on_belt"],
+            "outcomes": books["outcomes"],
+            "reasons": books["reasons"],
+            "latency_ms": line.latency.milliseconds(),
+            "lateness_ms": line.hand.lateness.milliseconds(),
+            "stages_ms": {name: one.milliseconds() for name, one in line.stages.items()},
+            "lanes": books["lanes"],
+            "late_results": line.late_results,
+            "incidents": dict(line.incidents),
+            "model": line.facts()["model"],
+        }
+        if truth := self.truth():
+            content["sort_accuracy"] = truth["sort_accuracy"]
+            content["misplaced"] = truth["misplaced"]
+            content["simulated"] = truth
+        return content
+
+    def truth(self) -> dict[str, Any] | None:
+        """What really happened on a simulated belt; None on a real one."""
+        world = self._line.world
+        if world is None:
+            return None
+        truth = world.truth(self._line.clock.now())
+        return {
+            "items": truth.items,
+            "sort_accuracy": truth.sort_accuracy,
+            "misplaced": truth.misplaced,
+            "wrong_pushes": truth.wrong_pushes,
+            "lanes": {
+                lane.name: {"items": lane.items, "purity": lane.purity, "yield": lane.yield_} for lane in truth.lanes
+            },
+        }
+
+    def _books(self) -> dict[str, Any]:
+        line = self._line
+        with line.lock:
+            ledger = line.ledger
+            lanes = {lane.name: Counter(ledger.lanes.get(lane.name, Counter())) for lane in line.config.lanes}
+            return {
+                "born": ledger.born,
+                "on_belt": len(ledger),
+                "outcomes": dict(ledger.outcomes),
+                "reasons": dict(ledger.reasons),
+                "lanes": {name: {"items": c.total(), "classes": dict(c)} for name, c in lanes.items()},
+            }
+
+    def _shown(self, item_id: int, box: Any) -> dict[str, Any]:
+        content: dict[str, Any] = {"id": item_id, "box": [box.x, box.y, box.width, box.height]}
+        with self._line.lock:
+            life = self._line.ledger.get(item_id)
+            if life and life.decision:
+                decision = life.decision
+                return content | {
+                    "label": decision.label, "confidence": decision.confidence, "lane": decision.lane,
+                }  # fmt: skip
+            if life and life.vote.views:
+                best, confidence, _, _ = life.vote.result()
+                return content | {
+                    "label": self._line.classifier.card.classes[best], "confidence": confidence, "lane": None,
+                }  # fmt: skip
+        return content | {"label": None, "confidence": 0.0, "lane": None}
+
+    def _run(self) -> None:
+        while not self._stopping.wait(PERIOD_S):
+            try:
+                if self._web:
+                    self._web.state(self.snapshot())
+                if self._line.journal:
+                    self._line.journal.tick()
+                self._look_after()
+            except Exception as error:  # the outermost loop: the watch itself must not die unseen
+                self._line.tell("watch_failed", "line", f"{type(error).__name__}: {error}", "went on")
+
+    def _look_after(self) -> None:
+        """Raises an incident when a part stops being well, and its recovery when it is well again."""
+        line = self._line
+        health = line.health()
+        for part in ("model", "outputs"):
+            ok = health[part]["ok"]
+            if ok != self._known.get(part, True):
+                line.tell(f"{part}_unwell", part.removesuffix("s"), health[part]["text"], "watched", recovered=ok)  # type: ignore[arg-type]
+            self._known[part] = ok
+        observed = line.eye.observed_speed_mm_s()
+        if observed and "speed" not in self._known:
+            speed, error = observed
+            configured = line.belt.speed_mm_s(line.clock.now())
+            if error < 0.05 * abs(speed) and abs(speed - configured) > SPEED_ERROR * configured:
+                self._known["speed"] = False
+                line.tell(
+                    "belt_speed_mismatch", "belt",
+                    f"items travel at {speed:.0f} mm/s in the pictures, the belt is configured at {configured:.0f}",
+                    "pushes would miss their items: mend belt.speed_mm_s or belt.pixels_per_mm",
+                )  # fmt: skip
