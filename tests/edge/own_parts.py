@@ -1,0 +1,46 @@
+"""Parts as a user writes them: an output that remembers its pushes, and one that fails when told to."""
+
+import threading
+
+from pydantic import Field
+
+from edge.errors import OutputError
+from edge.outputs import Output, OutputSettings
+from edge.records import Actuation
+
+
+class BladeSettings(OutputSettings):
+    angle: float = Field(default=45, ge=0, le=90)
+    fails: bool = False
+
+
+class Blade(Output):
+    """Remembers every push."""
+
+    Settings = BladeSettings
+    settings: BladeSettings
+
+    def __init__(self, name: str, settings: OutputSettings) -> None:
+        super().__init__(name, settings)
+        self.pushes: list[Actuation] = []
+        self.closed = False
+
+    def fire(self, actuation: Actuation) -> None:
+        if self.settings.fails:
+            raise OutputError("the blade is jammed")
+        self.pushes.append(actuation)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Slow(Output):
+    """Does not come back from a push until it is let go."""
+
+    def __init__(self, name: str, settings: OutputSettings) -> None:
+        super().__init__(name, settings)
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def fire(self, actuation: Actuation) -> None:
+        self.entered.set()
+        self.go_on.wait(10)

@@ -1,0 +1,239 @@
+"""The hand: every item acted on at its own millimetre, never late, and ended exactly once."""
+
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.actuate import DECIDE_AHEAD_S, Hand
+from edge.belt import ConstantBelt
+from edge.clock import MonotonicClock, VirtualClock
+from edge.config import LineConfig
+from edge.ledger import Ledger, Life
+from edge.records import Actuation, Box, Decision, Incident, Item
+from tests.edge.own_parts import Blade, Slow
+
+SPEED = 500.0
+
+
+def config(**gate: object) -> LineConfig:
+    return LineConfig.parse(
+        {
+            "model": {"path": "t.onnx"},
+            "camera": {"source": 0},
+            "belt": {"pixels_per_mm": 1, "speed_mm_s": SPEED},
+            "lanes": [
+                {"name": "good", "classes": ["bolt"], "output": "gate", "distance_mm": 400},
+                {"name": "rest", "default": True},
+            ],
+            "outputs": {"gate": {"type": "tests.edge.own_parts:Blade", **gate}},
+        }
+    )
+
+
+class Bench:
+    """A hand with its ledger on a virtual clock; every undecided item that comes due is sent to `lane`."""
+
+    def __init__(self, lane: str = "good", **gate: object) -> None:
+        self.config = config(**gate)
+        self.clock = VirtualClock()
+        self.belt = ConstantBelt(SPEED, 0.0)
+        self.ledger, self.lock = Ledger(), threading.Condition()
+        self.blade = Blade("gate", self.config.outputs["gate"])
+        self.lane = lane
+        self.fired: list[tuple[Actuation, float]] = []
+        self.incidents: list[Incident] = []
+        self.ends: dict[int, str] = {}
+        self.decided_at: dict[int, float] = {}
+        self.hand = Hand(
+            self.config, {"gate": self.blade}, self.ledger, self.lock, self.belt, self.clock,
+            resolve=self.resolve, on_fired=lambda a, at: self.fired.append((a, at)),
+            on_end=lambda life, outcome: self.ends.__setitem__(life.item.id, outcome),
+            on_incident=self.incidents.append,
+        )  # fmt: skip
+
+    def bear(self, item_id: int, item_mm: float, length_mm: float = 20.0) -> Life:
+        with self.lock:
+            life = self.ledger.bear(Item(item_id, 0, 0.0, 0.0, Box(0, 0, 9, 9), item_mm, length_mm))
+            self.hand.plan(life)
+        return life
+
+    def resolve(self, life: Life) -> None:
+        item, now = life.item, self.clock.now()
+        self.decided_at[item.id] = now
+        decision = Decision(
+            item.id, self.lane, "bolt", 1.0, {"bolt": 1.0}, "classified", 0, 0.0, now, None, 0.0, item.box
+        )
+        self.ledger.decide(life, decision)
+        self.hand.follow(life)
+
+
+def test_an_item_is_pushed_when_the_belt_has_carried_it_to_its_diverter() -> None:
+    bench = Bench()
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    ((push, fired_at),) = bench.fired
+    assert push.item_id == 1
+    assert push.fire_mm == 500
+    assert fired_at == pytest.approx(500 / SPEED)
+    assert bench.ends == {1: "fired"}
+
+
+def test_the_command_leaves_ahead_by_the_outputs_lead() -> None:
+    bench = Bench(lead_ms=40)
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert bench.fired[0][1] == pytest.approx(1.0 - 0.040)
+
+
+def test_an_undecided_item_is_decided_just_before_its_point_of_no_return() -> None:
+    bench = Bench(lead_ms=40)
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert bench.decided_at[1] == pytest.approx(1.0 - 0.040 - DECIDE_AHEAD_S)
+
+
+def test_an_item_for_the_default_lane_passes_the_end_of_the_belt_unpushed() -> None:
+    bench = Bench(lane="rest")
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert bench.fired == []
+    assert bench.ends == {1: "passed"}
+
+
+def test_items_are_pushed_by_identity_not_in_the_order_of_their_birth() -> None:
+    bench = Bench()
+    bench.bear(1, item_mm=300)
+    bench.bear(2, item_mm=100)
+    bench.hand.run_until(10)
+    assert [push.item_id for push, _ in bench.fired] == [2, 1]
+
+
+def test_what_comes_due_too_late_is_missed_and_never_pushed() -> None:
+    bench = Bench()
+    bench.bear(1, item_mm=100)
+    bench.clock.advance((500 + bench.hand.geometry.tolerance_mm + 1) / SPEED)
+    bench.hand.run_until(10)
+    assert bench.fired == []
+    assert bench.ends == {1: "missed"}
+    assert [one.name for one in bench.incidents] == ["missed_deadline"]
+
+
+def test_a_neighbour_in_the_diverters_reach_keeps_the_diverter_still() -> None:
+    bench = Bench()
+    first, second = bench.bear(1, item_mm=100), bench.bear(2, item_mm=115)
+    assert bench.hand.neighbour(first.item, "good") is second.item
+    bench.lane = "good"
+    with bench.lock:
+        bench.resolve(first)
+    bench.lane = "rest"
+    bench.hand.run_until(10)
+    assert bench.fired == []
+    assert bench.ends == {1: "missed", 2: "passed"}
+    assert [one.name for one in bench.incidents] == ["diverter_blocked"]
+
+
+def test_neighbours_bound_for_the_same_lane_do_not_block_each_other() -> None:
+    bench = Bench()
+    first, second = bench.bear(1, item_mm=100), bench.bear(2, item_mm=115)
+    with bench.lock:
+        bench.resolve(first)
+        bench.resolve(second)
+    bench.hand.run_until(10)
+    assert bench.ends == {1: "fired", 2: "fired"}
+
+
+def test_a_jammed_output_is_an_incident_and_its_item_is_missed() -> None:
+    bench = Bench(fails=True)
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert bench.ends == {1: "missed"}
+    assert "the blade is jammed" in bench.incidents[0].cause
+
+
+def test_a_diverter_is_not_pushed_again_within_its_repeat_time() -> None:
+    bench = Bench(repeat_ms=200)
+    bench.bear(1, item_mm=100)
+    bench.bear(2, item_mm=150)
+    bench.bear(3, item_mm=250)
+    bench.hand.run_until(10)
+    assert bench.ends == {1: "fired", 2: "missed", 3: "fired"}
+    assert bench.incidents[0].name == "diverter_busy"
+
+
+def test_a_paused_line_lets_everything_pass() -> None:
+    bench = Bench()
+    bench.hand.paused = True
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert bench.ends == {1: "passed"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    gaps=st.lists(st.floats(0, 200), min_size=1, max_size=30),
+    jumps=st.lists(st.floats(0.001, 0.6), min_size=1, max_size=40),
+    lanes=st.lists(st.sampled_from(["good", "rest"]), min_size=1, max_size=30),
+)
+def test_every_item_born_ends_exactly_once_however_the_time_jumps(
+    gaps: list[float], jumps: list[float], lanes: list[str]
+) -> None:
+    bench = Bench()
+    places = [sum(gaps[: n + 1]) for n in range(len(gaps))]
+    order = iter(range(10_000))
+    for jump in jumps:
+        if places and (n := next(order)) is not None:
+            bench.bear(n, places.pop(0))
+        bench.lane = lanes[len(places) % len(lanes)]
+        # A machine that was busy elsewhere: the clock has moved on before anything could be done.
+        bench.clock.advance(bench.clock.now() + jump)
+        bench.hand.run_until(bench.clock.now())
+        assert bench.ledger.balanced()
+    bench.hand.run_until(1000)
+    assert len(bench.ledger) == 0
+    assert bench.ledger.balanced()
+    for push, fired_at in bench.fired:
+        assert bench.belt.position_mm(fired_at) - push.fire_mm <= bench.hand.geometry.tolerance_mm + 1e-6
+
+
+def test_a_slow_output_delays_no_other_and_the_hand_stops_in_time() -> None:
+    clock = MonotonicClock()
+    line = LineConfig.parse(
+        {
+            "model": {"path": "t.onnx"},
+            "camera": {"source": 0},
+            "belt": {"pixels_per_mm": 1, "speed_mm_s": SPEED},
+            "lanes": [
+                {"name": "slow", "classes": ["nut"], "output": "slow", "distance_mm": 100},
+                {"name": "good", "classes": ["bolt"], "output": "gate", "distance_mm": 110},
+                {"name": "rest", "default": True},
+            ],
+            "outputs": {
+                "slow": {"type": "tests.edge.own_parts:Slow"},
+                "gate": {"type": "tests.edge.own_parts:Blade"},
+            },
+        }
+    )
+    slow, blade = Slow("slow", line.outputs["slow"]), Blade("gate", line.outputs["gate"])
+    ledger, lock, fired = Ledger(), threading.Condition(), threading.Event()
+    now = clock.now()
+    hand = Hand(
+        line, {"slow": slow, "gate": blade}, ledger, lock, ConstantBelt(SPEED, now), clock,
+        resolve=lambda life: None, on_fired=lambda a, at: fired.set() if a.output == "gate" else None,
+        on_end=lambda life, outcome: None, on_incident=lambda incident: None,
+    )  # fmt: skip
+    hand.start()
+    try:
+        with lock:
+            for item_id, lane in ((1, "slow"), (2, "good")):
+                life = ledger.bear(Item(item_id, 0, now, 0.0, Box(0, 0, 9, 9), 20.0 + 200 * item_id, 10.0))
+                decision = Decision(item_id, lane, "x", 1.0, {}, "classified", 0, now, now, None, 0.0, Box(0, 0, 9, 9))
+                ledger.decide(life, decision)
+                hand.follow(life)
+        assert slow.entered.wait(5)
+        assert fired.wait(5), "the blade must not wait for the slow output"
+    finally:
+        slow.go_on.set()
+        hand.stop()
+    assert ledger.outcomes["fired"] == 2

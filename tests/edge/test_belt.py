@@ -1,0 +1,42 @@
+"""Where the belt is, and when it will be somewhere."""
+
+import math
+
+import pytest
+
+from edge.belt import ConstantBelt, SampledBelt
+
+
+def test_a_constant_belt_is_where_its_speed_says_and_comes_when_it_says() -> None:
+    belt = ConstantBelt(500, started_at=10)
+    assert belt.position_mm(12) == 1000
+    assert belt.when(1000, now=11) == 12
+    assert belt.when(1000, now=13) == 12, "a place that is behind was reached in the past"
+
+
+def test_a_sampled_belt_is_interpolated_between_samples_and_predicted_beyond() -> None:
+    belt = SampledBelt(window_s=0.1)
+    for step in range(11):
+        belt.sample(step * 0.1, step * 50.0)
+    assert belt.position_mm(0.25) == pytest.approx(125)
+    assert belt.position_mm(1.2) == pytest.approx(600)
+    assert belt.when(750, now=1.0) == pytest.approx(1.5)
+
+
+def test_a_standing_belt_never_arrives_and_a_reversing_one_neither() -> None:
+    belt = SampledBelt(window_s=0.1)
+    for step in range(11):
+        belt.sample(step * 0.1, 100.0)
+    assert belt.when(150, now=1.0) == math.inf
+    assert belt.when(100, now=1.0) == 1.0
+    belt.sample(1.1, 90.0)
+    belt.sample(1.2, 80.0)
+    assert belt.speed_mm_s(1.2) == pytest.approx(-100)
+    assert belt.when(150, now=1.2) == math.inf
+
+
+def test_a_sample_out_of_order_is_ignored() -> None:
+    belt = SampledBelt()
+    belt.sample(1.0, 10.0)
+    belt.sample(0.5, 99.0)
+    assert belt.position_mm(1.0) == 10.0

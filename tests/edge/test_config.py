@@ -1,0 +1,142 @@
+"""The configuration file: everything wrong with it is said at once, in sentences."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.config import LineConfig
+from edge.errors import ConfigError
+
+GOOD = """
+[model]
+path = "parts.onnx"
+[camera]
+source = 0
+[belt]
+pixels_per_mm = 1.6
+speed_mm_s = 500
+[[lanes]]
+name = "good"
+classes = ["bolt", "nut"]
+output = "gate"
+distance_mm = 400
+[[lanes]]
+name = "reject"
+default = true
+[outputs.gate]
+type = "log"
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "line.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        LineConfig.load(write(folder, text))
+    return str(caught.value).splitlines()
+
+
+def test_a_good_file_becomes_a_frozen_typed_object(tmp_path: Path) -> None:
+    config = LineConfig.load(write(tmp_path, GOOD))
+    assert config.belt.speed_mm_s == 500
+    assert config.lane_of("nut").name == "good"
+    assert config.lane_of("a class no lane names").name == "reject"
+    assert config.outputs["gate"].type == "log"
+    with pytest.raises(ValueError, match="frozen"):
+        config.belt.speed_mm_s = 3  # type: ignore[misc]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nowhere.toml: no such file"):
+        LineConfig.load(tmp_path / "nowhere.toml")
+
+
+def test_a_file_that_is_not_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    assert "is not TOML" in problems(tmp_path, "[model\npath = 3")[0]
+
+
+def test_all_errors_are_reported_at_once_each_with_its_key(tmp_path: Path) -> None:
+    text = (
+        GOOD.replace("pixels_per_mm = 1.6", "pixels_per_mm = -1")
+        .replace("source = 0", "")
+        .replace('path = "parts.onnx"', 'path = "parts.onnx"\nprovider = "gpu"')
+    )
+    said = problems(tmp_path, text)
+    assert len(said) == 3
+    assert any("belt.pixels_per_mm = -1" in one for one in said)
+    assert any("camera.source is missing" in one for one in said)
+    assert any("model.provider = 'gpu'" in one and "'openvino'" in one for one in said)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "where"),
+    [
+        ("speed_mm_s", "speed_mms", "belt"),
+        ("distance_mm", "distnce_mm", "lanes[0]"),
+        ("type", "tipe", "outputs.gate"),
+        ("source", "sorce", "camera"),
+    ],
+)
+def test_an_unknown_key_gets_the_nearest_known_one(tmp_path: Path, wrong: str, right: str, where: str) -> None:
+    said = "\n".join(problems(tmp_path, GOOD.replace(f"{wrong} =", f"{right} =")))
+    if where != "outputs.gate":
+        assert f"{where}.{right} is not a key of [{where}] (did you mean {wrong}?" in said
+    else:
+        assert "outputs.gate.type is missing" in said
+
+
+def test_an_unknown_table_is_told(tmp_path: Path) -> None:
+    assert "lines is not a key of the file (did you mean lanes?" in problems(tmp_path, GOOD + "[lines]\nx = 1\n")[0]
+
+
+def test_a_lane_that_names_an_output_which_is_not_there_is_told(tmp_path: Path) -> None:
+    said = problems(tmp_path, GOOD.replace('output = "gate"', 'output = "gate2"'))
+    assert said[0].endswith("lanes[0].output names 'gate2', which [outputs] does not define (it has: gate)")
+
+
+def test_a_lane_that_names_a_class_which_the_model_does_not_have_is_told(tmp_path: Path) -> None:
+    config = LineConfig.load(write(tmp_path, GOOD))
+    config.check_classes(("bolt", "nut", "gear"))
+    with pytest.raises(ConfigError, match=r"lanes\[0\].classes names 'nut'.*it has: bolt, gear"):
+        config.check_classes(("bolt", "gear"))
+
+
+def test_exactly_one_default_lane_is_asked_for(tmp_path: Path) -> None:
+    assert "exactly one lane must have default = true" in problems(tmp_path, GOOD.replace("default = true", ""))[-1]
+
+
+def test_a_class_in_two_lanes_is_told(tmp_path: Path) -> None:
+    text = GOOD.replace("default = true", 'default = true\nclasses = ["nut"]')
+    assert "lanes[1].classes names 'nut', which lane 'good' takes already" in problems(tmp_path, text)[0]
+
+
+def test_an_output_type_that_does_not_exist_is_told_with_those_that_do(tmp_path: Path) -> None:
+    said = problems(tmp_path, GOOD.replace('type = "log"', 'type = "telepathy"'))[0]
+    assert "'telepathy': is not an output type (there are: callback, log" in said
+
+
+def test_a_callback_that_is_not_module_and_function_is_told(tmp_path: Path) -> None:
+    said = problems(tmp_path, GOOD.replace('type = "log"', 'type = "callback"\nfunction = "plant7"'))[0]
+    assert "outputs.gate.function = 'plant7': must be written package.module:function" in said
+
+
+def test_an_output_of_the_users_own_brings_its_own_settings(tmp_path: Path) -> None:
+    own = 'type = "tests.edge.own_parts:Blade"\nangle = 30'
+    config = LineConfig.load(write(tmp_path, GOOD.replace('type = "log"', own)))
+    assert config.outputs["gate"].angle == 30  # type: ignore[attr-defined]
+    said = problems(tmp_path, GOOD.replace('type = "log"', own.replace("30", "300")))[0]
+    assert "outputs.gate.angle = 300: input should be less than or equal to 90" in said
+
+
+def test_relative_paths_are_looked_up_beside_the_file_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts.onnx").touch()
+    path = write(tmp_path / "here", GOOD)
+    assert LineConfig.load(path).model.path == Path("parts.onnx")
+    (tmp_path / "here" / "parts.onnx").touch()
+    assert LineConfig.load(path).model.path == tmp_path / "here" / "parts.onnx"

@@ -1,0 +1,101 @@
+"""Votes, thresholds, lanes, and the queue of views that wait."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edge.clock import MonotonicClock
+from edge.config import LineConfig
+from edge.decide import Decider, ViewQueue, Vote, Waiting
+from edge.model import FORMAT, ModelCard
+from edge.records import Box, Prediction, View
+
+CARD = ModelCard(format=FORMAT, name="t", version="1", classes=("bolt", "nut"), height=32, width=32,
+                 thresholds={"bolt": 0.7})  # fmt: skip
+CONFIG = LineConfig.parse(
+    {
+        "model": {"path": "t.onnx"},
+        "camera": {"source": 0},
+        "belt": {"pixels_per_mm": 1, "speed_mm_s": 100},
+        "lanes": [
+            {"name": "bolts", "classes": ["bolt"], "output": "gate", "distance_mm": 100},
+            {"name": "rest", "default": True},
+        ],
+        "outputs": {"gate": {"type": "log"}},
+    }
+)
+
+
+def said(bolt: float, known: bool = True) -> Prediction:
+    return Prediction("bolt" if bolt > 0.5 else "nut", max(bolt, 1 - bolt), (bolt, 1 - bolt), known)
+
+
+def test_a_vote_is_the_weighted_mean_and_never_surer_than_its_surest_view() -> None:
+    vote = Vote()
+    vote.add(said(0.9), weight=1.0)
+    vote.add(said(0.6), weight=0.5)
+    best, confidence, probabilities, _ = vote.result()
+    assert best == 0
+    assert confidence == pytest.approx((0.9 + 0.3) / 1.5)
+    assert math.isclose(probabilities.sum(), 1)
+
+
+def test_a_sure_vote_goes_to_the_lane_of_its_class() -> None:
+    vote = Vote()
+    vote.add(said(0.8), 1)
+    verdict = Decider(CONFIG, CARD).judge(vote)
+    assert (verdict.lane.name, verdict.label, verdict.reason) == ("bolts", "bolt", "classified")
+
+
+def test_a_vote_below_its_classes_threshold_is_unknown_and_goes_to_the_default_lane() -> None:
+    vote = Vote()
+    vote.add(said(0.65), 1)
+    verdict = Decider(CONFIG, CARD).judge(vote)
+    assert (verdict.lane.name, verdict.label, verdict.reason) == ("rest", "bolt", "unknown")
+
+
+def test_views_unlike_anything_trained_on_make_the_item_unknown() -> None:
+    vote = Vote()
+    vote.add(said(0.99, known=False), 1)
+    assert Decider(CONFIG, CARD).judge(vote).reason == "unknown"
+
+
+def test_without_a_single_view_the_item_goes_to_the_default_lane_for_the_given_reason() -> None:
+    verdict = Decider(CONFIG, CARD).judge(Vote(), "overload")
+    assert (verdict.lane.name, verdict.label, verdict.reason) == ("rest", None, "overload")
+
+
+def waiting(item_id: int, seq: int = 0, last: bool = False) -> Waiting:
+    return Waiting(View(item_id, seq, 0.0, 0.0, Box(0, 0, 4, 4), np.zeros((4, 4, 3), np.uint8), last=last), 0, 0, 0)
+
+
+def test_a_newer_view_of_an_item_replaces_the_one_that_waits() -> None:
+    queue = ViewQueue(MonotonicClock())
+    queue.offer(waiting(1, seq=5), 0.0, 0)
+    queue.offer(waiting(1, seq=6), 0.0, 0)
+    assert [one.view.frame_seq for one in queue.take(8, 0.0)] == [6]
+    assert queue.replaced == 1
+
+
+def test_items_without_a_view_come_first_and_among_them_the_one_farthest_along() -> None:
+    queue = ViewQueue(MonotonicClock())
+    queue.offer(waiting(1), item_mm=10.0, views_had=2)
+    queue.offer(waiting(2), item_mm=30.0, views_had=0)
+    queue.offer(waiting(3), item_mm=20.0, views_had=0)
+    assert [one.view.item_id for one in queue.take(8, 0.0)] == [3, 2, 1]
+
+
+def test_a_full_queue_lets_go_of_the_item_that_has_had_most_views() -> None:
+    queue = ViewQueue(MonotonicClock(), most=2)
+    queue.offer(waiting(1), 0.0, views_had=3)
+    queue.offer(waiting(2), 0.0, views_had=0)
+    queue.offer(waiting(3), 0.0, views_had=0)
+    assert sorted(one.view.item_id for one in queue.take(8, 0.0)) == [2, 3]
+
+
+def test_a_closed_queue_gives_what_it_has_and_takes_no_more() -> None:
+    queue = ViewQueue(MonotonicClock())
+    queue.close()
+    queue.offer(waiting(1), 0.0, 0)
+    assert queue.take(1, 5.0) == []
