@@ -1,0 +1,60 @@
+"""The belt's own axes in a picture: along is the way items travel, across is at right angles to it."""
+
+from dataclasses import dataclass
+
+from edge.config import Direction
+from edge.records import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Travel:
+    """Turns boxes in a picture of width x height pixels into stretches along and across the belt.
+
+    Along starts with 0 at the edge where items come in and grows the way they travel; across starts
+    with 0 at the picture's top (belts that run right or left) or left edge (down or up).
+    """
+
+    direction: Direction
+    width: int
+    height: int
+
+    @property
+    def sideways(self) -> bool:
+        """Whether the belt runs along the picture's rows."""
+        return self.direction in {"right", "left"}
+
+    @property
+    def length(self) -> int:
+        """The picture's extent along the belt, in pixels."""
+        return self.width if self.sideways else self.height
+
+    @property
+    def breadth(self) -> int:
+        """The picture's extent across the belt, in pixels."""
+        return self.height if self.sideways else self.width
+
+    def along(self, box: Box) -> tuple[int, int]:
+        """The rear and the front end of a box along the belt, in pixels."""
+        start, size = (box.x, box.width) if self.sideways else (box.y, box.height)
+        if self.direction in {"left", "up"}:
+            start = self.length - start - size
+        return start, start + size
+
+    def across(self, box: Box) -> tuple[int, int]:
+        """The two sides of a box across the belt, in pixels."""
+        return (box.y, box.y + box.height) if self.sideways else (box.x, box.x + box.width)
+
+    def box(self, along: tuple[float, float], across: tuple[float, float]) -> Box:
+        """The box that covers the two stretches, cut at the picture's edges and never empty."""
+        first, last = along
+        if self.direction in {"left", "up"}:
+            first, last = self.length - last, self.length - first
+        horizontal, vertical = ((first, last), across) if self.sideways else (across, (first, last))
+        left, right = _inside(horizontal, self.width)
+        top, bottom = _inside(vertical, self.height)
+        return Box(left, top, right - left, bottom - top)
+
+
+def _inside(stretch: tuple[float, float], size: int) -> tuple[int, int]:
+    start = min(max(round(stretch[0]), 0), size - 1)
+    return start, min(max(round(stretch[1]), start + 1), size)
