@@ -1,0 +1,202 @@
+"""Draws what the camera over a simulated belt sees at a moment."""
+
+from collections import OrderedDict
+from math import sin, tau
+
+import cv2
+import numpy as np
+
+from edge.records import Box
+from edge.simulator.arrivals import RAIL_SHARE, TrueItem
+from edge.simulator.sprites import Sprite, Sprites
+from edge.simulator.world import World
+
+# After so many millimetres the belt's pattern repeats, as a belt does once round.
+BELT_PX = 2048
+BLURS_KEPT = 3
+NOISE_PLACES = 96
+SHADOW_MM = 40.0
+
+
+class Scene:
+    """The pictures of one world. Not thread-safe: one reader draws.
+
+    Everything that can be drawn beforehand is: a long strip of belt, the light as one gain a pixel,
+    tiles of noise, each item once. A frame is then one copy, a small patch an item and three passes.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._settings = settings = world.settings
+        self._rng = np.random.default_rng([settings.seed, 1])
+        self._sprites = Sprites(settings)
+        self._made: dict[int, tuple[int, Sprite]] = {}
+        self._strip = _belt(settings.across_px, self._rng)
+        self._strips: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._gain = self._light()
+        self._bright, self._faint = self._noise()
+        self._rail = max(round(settings.across_px * RAIL_SHARE), 1)
+        self._rails = _rail(self._rail, self._rng)
+
+    def draw(self, at: float) -> np.ndarray:
+        """The picture at a moment on the line's clock: a new uint8 [H, W, 3] BGR that the caller owns."""
+        s = self._settings
+        blur_px = round(abs(self.world.speed_mm_s(at)) * s.exposure_ms * 1e-3 * s.pixels_per_mm)
+        frame = self._bare_belt(at, blur_px)
+        for _, sprite, x, y in self._laid(at, blur_px):
+            _paste(frame, sprite, x, y)
+        cv2.multiply(frame, self._gain, dst=frame, scale=self._brightness(at) / 255)
+        if s.noise:
+            # Seeded by the moment: a picture does not depend on which others were drawn.
+            place = np.random.default_rng([s.seed, 2, round((at - self.world.start) * 1e6)])
+            for tile, change in ((self._bright, cv2.add), (self._faint, cv2.subtract)):
+                y, x = place.integers(NOISE_PLACES, size=2)
+                change(frame, tile[y : y + s.height, x : x + s.width], dst=frame)
+        return frame
+
+    def boxes(self, at: float) -> list[tuple[TrueItem, Box]]:
+        """The items that are wholly in the picture at a moment, each with the box around it."""
+        return [(item, box) for item, box in self.all_boxes(at) if self._inside(box)]
+
+    def all_boxes(self, at: float) -> list[tuple[TrueItem, Box]]:
+        """Every item of which a part may be in the picture; its box may reach beyond the picture's edge."""
+        return [
+            (item, Box(x + sprite.solid.x, y + sprite.solid.y, sprite.solid.width, sprite.solid.height))
+            for item, sprite, x, y in self._laid(at, 0)
+        ]
+
+    def _inside(self, box: Box) -> bool:
+        s = self._settings
+        return box.x >= 0 and box.y >= 0 and box.x + box.width <= s.width and box.y + box.height <= s.height
+
+    def _laid(self, at: float, blur_px: int) -> list[tuple[TrueItem, Sprite, int, int]]:
+        """The items in view with their sprites and where each sprite's top left pixel lies."""
+        laid, made = [], {}
+        for item in self.world.in_view(at, SHADOW_MM):
+            kept = self._made.get(item.id)
+            if kept is None or kept[0] != blur_px:
+                kept = blur_px, self._sprites.make(item, blur_px)
+            made[item.id] = kept
+            laid.append((item, kept[1], *self._place(item, kept[1], at)))
+        self._made = made
+        return laid
+
+    def _place(self, item: TrueItem, sprite: Sprite, at: float) -> tuple[int, int]:
+        # The belt's own shift is rounded first and once, so that items never slide on its texture.
+        x, y = self.world.centre_px(item, self.world.start)
+        cx, cy = sprite.solid.centre
+        dx, dy = self._shift(at)
+        return round(x - cx) + dx, round(y - cy) + dy
+
+    def _shift(self, at: float) -> tuple[int, int]:
+        """How far the belt has moved in the picture since its start, in whole pixels: x and y."""
+        moved = round(self.world.belt_mm(at) * self._settings.pixels_per_mm)
+        return {"right": (moved, 0), "left": (-moved, 0), "down": (0, moved), "up": (0, -moved)}[
+            self._settings.direction
+        ]
+
+    def _bare_belt(self, at: float, blur_px: int) -> np.ndarray:
+        s = self._settings
+        strip = self._strip_at(blur_px)
+        dx, dy = self._shift(at)
+        if s.direction in {"right", "left"}:
+            start = -dx % BELT_PX
+            frame = strip[:, start : start + s.width].copy()
+            frame[: self._rail], frame[-self._rail :] = self._rails[:, None], self._rails[::-1, None]
+        else:
+            start = -dy % BELT_PX
+            frame = strip[start : start + s.height].copy()
+            frame[:, : self._rail], frame[:, -self._rail :] = self._rails[None], self._rails[None, ::-1]
+        return frame
+
+    def _strip_at(self, blur_px: int) -> np.ndarray:
+        """The belt's strip smeared by its motion, long enough that every part of it is one slice."""
+        if blur_px not in self._strips:
+            around = self._settings.along_px + 64
+            longer = np.concatenate([self._strip[:, -64:], np.tile(self._strip, (1, 1 + around // BELT_PX, 1))], axis=1)
+            longer = longer[:, : 64 + BELT_PX + around]
+            if longer.shape[1] < 64 + BELT_PX + around:
+                longer = np.concatenate([longer, self._strip], axis=1)[:, : 64 + BELT_PX + around]
+            blurred = cv2.blur(longer, (blur_px, 1)) if blur_px > 1 else longer
+            strip = blurred[:, 64 : 64 + BELT_PX + self._settings.along_px]
+            if self._settings.direction in {"down", "up"}:
+                strip = strip.transpose(1, 0, 2)
+            self._strips[blur_px] = np.ascontiguousarray(strip)
+            if len(self._strips) > BLURS_KEPT:
+                self._strips.popitem(last=False)
+        self._strips.move_to_end(blur_px)
+        return self._strips[blur_px]
+
+    def _brightness(self, at: float) -> float:
+        s, t = self._settings, at - self.world.start
+        # A slow wander over 20 s, and the beat of mains light against the frame rate at 7 Hz.
+        return (1 + s.light_drift * sin(tau * t / 20)) * (1 + s.flicker * sin(tau * 7 * t))
+
+    def _light(self) -> np.ndarray:
+        """The uneven light: uint8 [H, W, 3], 255 where it is brightest."""
+        s = self._settings
+        bx, by = self._rng.uniform(0.3, 0.7, 2)
+        x = (np.arange(s.width, dtype=np.float32) / s.width - np.float32(bx))[None]
+        y = (np.arange(s.height, dtype=np.float32) / s.height - np.float32(by))[:, None]
+        away = x * x + y * y
+        gain = 255 * (1 - s.light * away / away.max())
+        return np.repeat(np.round(gain).astype(np.uint8)[..., None], 3, axis=2)
+
+    def _noise(self) -> tuple[np.ndarray, np.ndarray]:
+        """Two tiles of sensor noise: what is added and what is taken away."""
+        s = self._settings
+        if not s.noise:
+            return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8)
+        shape = (s.height + NOISE_PLACES, s.width + NOISE_PLACES, 3)
+        noise = self._rng.standard_normal(shape, dtype=np.float32) * s.noise
+        return np.clip(np.round(noise), 0, 255).astype(np.uint8), np.clip(np.round(-noise), 0, 255).astype(np.uint8)
+
+
+def _paste(frame: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
+    """Lays a sprite into the picture with its top left pixel at x, y; what lies outside is left away."""
+    h, w = sprite.light.shape[:2]
+    left, top = max(-x, 0), max(-y, 0)
+    right, bottom = min(frame.shape[1] - x, w), min(frame.shape[0] - y, h)
+    if right <= left or bottom <= top:
+        return
+    part = np.s_[top:bottom, left:right]
+    under = frame[y + top : y + bottom, x + left : x + right]
+    cv2.multiply(under, sprite.through[part], dst=under, scale=1 / 255)
+    cv2.add(under, sprite.light[part], dst=under)
+
+
+def _belt(across_px: int, rng: np.random.Generator) -> np.ndarray:
+    """One round of belt, uint8 [across, BELT_PX, 3] BGR: dark woven rubber with scuffs, stains and a seam."""
+    shape = (across_px, BELT_PX)
+    y, x = np.mgrid[0:across_px, 0:BELT_PX].astype(np.float32)
+    turns = BELT_PX // 8
+    weave = np.sin(tau * (x * turns / BELT_PX + y / 8)) * np.sin(tau * (x * turns / BELT_PX - y / 8)) * 2.0
+    cloth = _ringed(rng, shape, 1.0) * 2.2 + _ringed(rng, shape, 9.0) * 2.0 + _ringed(rng, shape, 60.0) * 3.0
+    scuffs = np.maximum(_ringed(rng, shape, (30.0, 0.8)) - 1.6, 0) * 9.0
+    tone = 92 + weave + cloth + scuffs
+    tone[:, : max(BELT_PX // 300, 2)] -= 9.0
+    tint = np.array((0.96, 1.03, 0.86), np.float32)
+    return np.clip(np.round(tone[..., None] * tint), 0, 255).astype(np.uint8)
+
+
+def _ringed(rng: np.random.Generator, shape: tuple[int, int], sigma: float | tuple[float, float]) -> np.ndarray:
+    """Smooth noise of unit spread, float32 [across, along], whose two ends along the belt meet."""
+    sx, sy = sigma if isinstance(sigma, tuple) else (sigma, sigma)
+    step = max(int(min(sx, sy) / 3), 1)
+    small = (max(shape[0] // step, 2), shape[1] // step)
+    noise = rng.standard_normal(small, dtype=np.float32)
+    pad = min(int(4 * sx / step) + 1, small[1])
+    noise = np.concatenate([noise[:, -pad:], noise, noise[:, :pad]], axis=1)
+    noise = cv2.GaussianBlur(noise, (0, 0), max(sx / step, 0.5), sigmaY=max(sy / step, 0.5))
+    whole = cv2.resize(noise, (noise.shape[1] * step, shape[0]), interpolation=cv2.INTER_LINEAR)
+    ring = whole[:, pad * step : pad * step + shape[1]]
+    if ring.shape[1] < shape[1]:
+        ring = cv2.resize(ring, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return ring / max(float(ring.std()), 1e-6)
+
+
+def _rail(thick: int, rng: np.random.Generator) -> np.ndarray:
+    """The side rail's profile from the picture's edge inwards, uint8 [thick, 3]: brushed aluminium."""
+    place = (np.arange(thick, dtype=np.float32) + 0.5) / thick
+    tone = 128 + 55 * np.sin(place * 2.6) + rng.normal(0, 3, thick) - 100 * (place > 0.86)
+    return np.clip(np.round(tone[:, None] * np.array((1.0, 0.99, 0.97))), 0, 255).astype(np.uint8)

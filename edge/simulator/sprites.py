@@ -1,0 +1,154 @@
+"""Items ready to be laid into a picture: turned to their angle, lit, with their shadow, at the belt's scale."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from math import ceil, cos, hypot, radians, sin
+
+import cv2
+import numpy as np
+
+from edge.records import Box
+from edge.simulator import parts
+from edge.simulator.arrivals import FOREIGN, TrueItem
+from edge.simulator.cutouts import Cutouts
+from edge.simulator.parts import Specimen
+from edge.simulator.settings import SimulatorSettings
+
+# The lamp stands at the picture's upper left; shadows fall to the lower right.
+LAMP = np.array((-0.451, -0.551, 0.702))
+SHADOW_DARK = 0.5
+# Specimens are kept a little finer than they are shown, so that turning them does not soften them.
+SPECIMEN_SCALE = 1.4
+SPECIMENS_KEPT = 256
+TABLE = 128
+TURN_DEG = {"right": 0.0, "down": 90.0, "left": 180.0, "up": 270.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Sprite:
+    """An item as it is laid into the picture.
+
+    light is uint8 [h, w, 3] BGR, multiplied by its opacity; through is uint8 [h, w, 3], 255 where the
+    belt is seen in full. solid is the upright rectangle round the item itself, without its shadow, in
+    the sprite's own pixels.
+    """
+
+    light: np.ndarray
+    through: np.ndarray
+    solid: Box
+
+
+class Sprites:
+    """Makes sprites. Keeps the specimens it has drawn, the newest SPECIMENS_KEPT of them."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self._settings = settings
+        self._cutouts = Cutouts(settings.items) if settings.items else None
+        self._specimens: OrderedDict[tuple[str, int], Specimen] = OrderedDict()
+        self._metal, self._dull = _light_table(metal=True), _light_table(metal=False)
+
+    def make(self, item: TrueItem, blur_px: int = 0) -> Sprite:
+        """The sprite of one item, smeared by blur_px along the belt's travel."""
+        specimen, own_px = self._specimen(item)
+        scale = item.length_mm * self._settings.pixels_per_mm / own_px
+        angle = item.angle_deg + TURN_DEG[self._settings.direction]
+        tall = specimen.tall_px * scale
+        shadow_px = np.array((-LAMP[0], -LAMP[1])) / LAMP[2] * tall
+        margin = ceil(max(abs(shadow_px)) + tall + blur_px / 2) + 3
+        paint, slope = _turned(specimen, angle, scale, margin)
+        opacity = paint[..., 3].astype(np.float32) / 255
+        colour = self._lit(paint, slope, specimen.metal)
+        shadow = _shadow(opacity, shadow_px, tall)
+        opaque = np.maximum(opacity, opacity + (1 - opacity) * shadow)
+        light = np.round(colour * opacity[..., None]).astype(np.uint8)
+        through = np.repeat(np.round((1 - opaque) * 255).astype(np.uint8)[..., None], 3, axis=2)
+        solid = _bounds(opacity)
+        if blur_px > 1:
+            kernel = (blur_px, 1) if self._settings.direction in {"right", "left"} else (1, blur_px)
+            light = cv2.blur(light, kernel, borderType=cv2.BORDER_REPLICATE)
+            through = cv2.blur(through, kernel, borderType=cv2.BORDER_REPLICATE)
+        return Sprite(light, through, solid)
+
+    def _specimen(self, item: TrueItem) -> tuple[Specimen, float]:
+        """The item's specimen, and how many pixels its longest side has."""
+        if self._cutouts and item.label != FOREIGN:
+            cutout = self._cutouts.get(item.label, item.specimen)
+            return cutout.specimen, cutout.length_px
+        drawn_px = self._settings.pixels_per_mm * SPECIMEN_SCALE * self._nominal_mm(item)
+        key = (item.label, item.specimen)
+        if key not in self._specimens:
+            self._specimens[key] = parts.draw(item.label, item.specimen, drawn_px)
+            if len(self._specimens) > SPECIMENS_KEPT:
+                self._specimens.popitem(last=False)
+        self._specimens.move_to_end(key)
+        return self._specimens[key], drawn_px
+
+    def _nominal_mm(self, item: TrueItem) -> float:
+        # Within a few per cent all items of a class are of one size: round it, so that specimens are shared.
+        return max(round(item.length_mm / 10) * 10.0, 5.0)
+
+    def _lit(self, paint: np.ndarray, slope: np.ndarray, metal: float) -> np.ndarray:
+        """BGR float32 [h, w, 3], 0 to 255: the paint under the lamp, for the normals given in slope."""
+        x, y = ((slope[..., i] * ((TABLE - 2) / 254)).astype(np.float32) for i in (0, 1))
+        shine = metal * cv2.remap(self._metal, x, y, cv2.INTER_LINEAR) if metal else np.float32(0)
+        dull = (1 - metal) * cv2.remap(self._dull, x, y, cv2.INTER_LINEAR) if metal < 1 else np.float32(0)
+        return np.minimum(paint[..., :3] * np.asarray(shine + dull)[..., None], 255)
+
+
+def _turned(specimen: Specimen, angle_deg: float, scale: float, margin: int) -> tuple[np.ndarray, np.ndarray]:
+    """Paint and slope of a specimen at an angle (clockwise) and scale, with a free margin, in pixels."""
+    h, w = specimen.paint.shape[:2]
+    c, s = cos(radians(angle_deg)), sin(radians(angle_deg))
+    width = ceil((abs(w * c) + abs(h * s)) * scale) + 2 * margin
+    height = ceil((abs(w * s) + abs(h * c)) * scale) + 2 * margin
+    turn = np.array(((c, -s), (s, c)))
+    middle = np.array((width - 1, height - 1)) / 2 - scale * turn @ (np.array((w - 1, h - 1)) / 2)
+    matrix = np.column_stack([scale * turn, middle])
+    # Colour is multiplied by opacity while it is resampled, so that no edge takes on what lies outside.
+    paint = specimen.paint.astype(np.float32)
+    paint[..., :3] *= paint[..., 3:] / 255
+    paint = cv2.warpAffine(paint, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    paint[..., :3] *= 255 / np.maximum(paint[..., 3:], 1)
+    slope = specimen.slope.astype(np.float32) - 127
+    slope = cv2.warpAffine(slope, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return paint, slope @ turn.T.astype(np.float32) + 127
+
+
+def _shadow(opacity: np.ndarray, offset_px: np.ndarray, tall_px: float) -> np.ndarray:
+    """The soft shadow that an item throws: darkest where it touches the belt, float32 [h, w], 0 to 1."""
+    h, w = opacity.shape
+    shift = np.array(((1, 0, offset_px[0] * 0.6), (0, 1, offset_px[1] * 0.6)))
+    thrown = cv2.warpAffine(opacity, shift, (w, h))
+    thrown = cv2.GaussianBlur(thrown, (0, 0), max(tall_px * 0.35, 0.8))
+    contact = cv2.GaussianBlur(opacity, (0, 0), max(tall_px * 0.18, 0.6))
+    return np.maximum(SHADOW_DARK * thrown, 0.35 * contact)
+
+
+def _bounds(opacity: np.ndarray) -> Box:
+    x, y, w, h = cv2.boundingRect((opacity > 0.5).astype(np.uint8))
+    return Box(x, y, w, h)
+
+
+def _light_table(metal: bool) -> np.ndarray:
+    """How bright a surface is for each normal: float32 [TABLE, TABLE] over the normal's y and x.
+
+    Bare metal mirrors its surroundings (a long lamp, a dim room, a dark floor), a dull surface
+    scatters by Lambert's cosine law; both have a highlight after Blinn and Phong (1977).
+    """
+    axis = np.linspace(-1, 1, TABLE - 1, dtype=np.float32)
+    nx, ny = np.meshgrid(axis, axis)
+    nz = np.sqrt(np.maximum(1 - nx * nx - ny * ny, 0.0))
+    cosine = np.maximum(nx * LAMP[0] + ny * LAMP[1] + nz * LAMP[2], 0)
+    half = LAMP + np.array((0.0, 0.0, 1.0))
+    half = half / hypot(*half)
+    glint = np.maximum(nx * half[0] + ny * half[1] + nz * half[2], 0)
+    if not metal:
+        dull = 0.30 + 0.72 * cosine + 0.12 * glint**24
+        # What lies flat shows its paint as it is: a cut-out brings the light of its own picture.
+        return (dull / dull[TABLE // 2 - 1, TABLE // 2 - 1]).astype(np.float32)
+    mirrored_z = 2 * nz * nz - 1
+    mirrored = 2 * nz * (nx * -0.63 + ny * -0.77)
+    lamp = np.exp(-np.square((mirrored - 0.66) / 0.24)) * 0.55
+    fill = np.exp(-np.square((mirrored + 0.75) / 0.20)) * 0.16
+    room = 0.36 + 0.24 * mirrored_z + 0.14 * mirrored
+    return np.clip(room + lamp + fill + 0.75 * glint**60, 0.05, 1.5).astype(np.float32)
