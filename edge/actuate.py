@@ -175,12 +175,20 @@ class Hand:
         return self._outputs[lane.output].settings.lead_ms / 1e3 if lane.output else 0.0
 
     def neighbour(self, item: Item, lane: str) -> Item | None:
-        """An item that the lane's diverter would take along with this one, though it is not bound for that lane."""
-        half_reach = self.geometry.reach_mm / 2
+        """An item not bound for the lane that its diverter would take along with this one.
+
+        The blade sweeps reach_mm around the item's centre, and what comes after it while it is out.
+        """
+        settings = self._lanes[lane]
+        pulse_s = self._outputs[settings.output].settings.pulse_ms / 1e3 if settings.output else 0.0
+        before_mm = self.geometry.reach_mm / 2
+        after_mm = before_mm + max(self._belt.speed_mm_s(self._clock.now()), 0.0) * pulse_s
         for other in self._ledger:
             if other.item.id == item.id or (other.decision and other.decision.lane == lane):
                 continue
-            if abs(other.item.item_mm - item.item_mm) < half_reach + other.item.length_mm / 2:
+            behind_mm = other.item.item_mm - item.item_mm
+            half_mm = other.item.length_mm / 2
+            if -before_mm - half_mm < behind_mm < after_mm + half_mm:
                 return other.item
         return None
 

@@ -29,7 +29,7 @@ def demo_config(source: str, host: str, port: int | None, headless: bool, insecu
                 {"name": "gears", "classes": ["gear"], "output": "gate_3", "distance_mm": 800},
                 {"name": "reject", "default": True},
             ],
-            "outputs": {f"gate_{n}": {"type": "log"} for n in (1, 2, 3)},
+            "outputs": {f"gate_{n}": {"type": "log", "pulse_ms": 10} for n in (1, 2, 3)},
             "web": {
                 "enabled": not headless,
                 "host": host,

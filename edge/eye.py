@@ -15,7 +15,7 @@ class Eye:
     def __init__(self, items: ItemsSettings, belt: BeltSettings, crop_margin: float) -> None:
         self._finder = Finder(items, belt)
         self._tracker = Tracker(items, belt)
-        self._viewer = Viewer(items, crop_margin)
+        self._viewer = Viewer(items, belt, crop_margin)
 
     def look(self, frame: Frame) -> tuple[Tracked, list[View]]:
         """Every item in view with its identity, and the good new views of them."""

@@ -357,7 +357,8 @@ class Line:
         self.stages["output"].add(max(self.clock.now() - fired_at, 0.0))
         if self._world is not None:
             lead_s = output.settings.lead_ms / 1e3
-            self._world.push(actuation.lane, fired_at + lead_s, actuation.pulse_s)
+            meant = self._world.identify(actuation.captured_at, actuation.decision.box)
+            self._world.push(actuation.lane, fired_at + lead_s, actuation.pulse_s, meant)
         if self.journal:
             self.journal.fired(actuation, fired_at)
 
@@ -441,7 +442,11 @@ class Line:
         """A simulated belt is told where the diverters stand, and of every push."""
         world = getattr(source, "world", None)
         if world is not None and self._world is None:
-            world.lay_out(self.config.lanes, self.config.decide.reach_mm)
+            reach, lanes = self.config.decide.reach_mm, self.config.lanes
+            # Only a simulated belt needs the simulator, which a real line need not load.
+            from edge.simulator.world import Lane
+
+            world.lay_out([Lane(one.name, one.classes, one.distance_mm, one.default, reach) for one in lanes])
             self._world = world
 
     def _on_command(self, command: dict[str, Any]) -> None:

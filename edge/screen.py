@@ -1,13 +1,14 @@
 """Tables on the terminal: what a command found out, to be read by a person."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from edge.check import Check
-from edge.replay import Replay
+if TYPE_CHECKING:
+    from edge.check import Check
+    from edge.replay import Replay
 
 
 def print_summary(summary: dict[str, Any]) -> None:
@@ -43,7 +44,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     console.print(table)
 
 
-def print_checks(results: Sequence[Check]) -> None:
+def print_checks(results: "Sequence[Check]") -> None:
     """The table of `sortline check`."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for result in results:
@@ -51,7 +52,7 @@ def print_checks(results: Sequence[Check]) -> None:
     Console().print(table)
 
 
-def print_replay(result: Replay) -> None:
+def print_replay(result: "Replay") -> None:
     """The table of `sortline replay`."""
     console = Console()
     table = Table(box=None, pad_edge=False, header_style="bold")

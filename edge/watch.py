@@ -104,11 +104,13 @@ class Watch:
         truth = world.truth(self._line.clock.now())
         return {
             "items": truth.items,
-            "sort_accuracy": truth.sort_accuracy,
+            "sort_accuracy": truth.sort_accuracy if truth.items else None,
             "misplaced": truth.misplaced,
+            "pushes": truth.pushes,
             "wrong_pushes": truth.wrong_pushes,
             "lanes": {
-                lane.name: {"items": lane.items, "purity": lane.purity, "yield": lane.yield_} for lane in truth.lanes
+                lane.name: {"purity": truth.purity(lane.name), "yield": truth.yield_(lane.name)}
+                for lane in self._line.config.lanes
             },
         }
 

@@ -27,7 +27,7 @@ def config(**gate: object) -> LineConfig:
                 {"name": "good", "classes": ["bolt"], "output": "gate", "distance_mm": 400},
                 {"name": "rest", "default": True},
             ],
-            "outputs": {"gate": {"type": "tests.edge.own_parts:Blade", **gate}},
+            "outputs": {"gate": {"type": "tests.edge.own_parts:Blade", "pulse_ms": 10, **gate}},
         }
     )
 

@@ -1,0 +1,239 @@
+"""The whole line: camera to diverter, every item decided once and ended once."""
+
+import json
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from edge.clock import VirtualClock
+from edge.config import LineConfig
+from edge.errors import ConfigError, ModelError, SortlineError
+from edge.line import Line
+from edge.records import Decision
+from tests.edge.tiny_model import write_model
+
+COLOURS = "red green blue red blue green green red"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "colours.onnx", sharpness=200.0)
+
+
+def config(model: Path, colours: str = COLOURS, **changes: object) -> LineConfig:
+    content: dict[str, object] = {
+        "model": {"path": str(model)},
+        "camera": {"source": "squares", "type": "tests.edge.squares:Squares", "colours": colours},
+        "belt": {"pixels_per_mm": 1.0, "speed_mm_s": 300},
+        "lanes": [
+            {"name": "reds", "classes": ["red"], "output": "gate", "distance_mm": 260},
+            {"name": "greens", "classes": ["green"], "output": "arm", "distance_mm": 330},
+            {"name": "rest", "default": True},
+        ],
+        "outputs": {
+            "gate": {"type": "tests.edge.own_parts:Blade"},
+            "arm": {"type": "tests.edge.own_parts:Blade"},
+        },
+        "web": {"enabled": False},
+    }
+    return LineConfig.parse({**content, **changes})
+
+
+def played(config: LineConfig, **options: object) -> tuple[Line, list[Decision]]:
+    heard: list[Decision] = []
+    line = Line(config, on_decision=heard.append, clock=VirtualClock(), **options)  # type: ignore[arg-type]
+    try:
+        line.play()
+    finally:
+        line.stop()
+    return line, heard
+
+
+def test_every_item_is_decided_once_and_pushed_into_its_own_lane(model: Path) -> None:
+    line, heard = played(config(model))
+    assert [d.label for d in sorted(heard, key=lambda d: d.item_id)] == COLOURS.split()
+    assert {d.reason for d in heard} == {"classified"}
+    pushed = {name: [p.decision.label for p in output.pushes] for name, output in line.outputs.items()}  # type: ignore[attr-defined]
+    assert pushed == {"gate": ["red"] * 3, "arm": ["green"] * 3}
+    assert line.ledger.outcomes == Counter(fired=6, passed=2, confirmed=0, missed=0, lost=0)
+    assert line.ledger.balanced()
+
+
+def test_pushes_are_made_where_the_item_is(model: Path) -> None:
+    line, _ = played(config(model))
+    first = line.outputs["gate"].pushes[0]  # type: ignore[attr-defined]
+    # Its front edge enters at 0 s and its centre, 20 mm behind, is at the picture's middle (200 mm) at 220 mm.
+    assert first.fire_mm == pytest.approx(220 + 260, abs=3)
+
+
+def test_a_decision_carries_everything_that_a_callback_needs(model: Path) -> None:
+    _, heard = played(config(model, "red"))
+    decision = heard[0]
+    assert (decision.lane, decision.label, decision.reason) == ("reds", "red", "classified")
+    assert decision.confidence == pytest.approx(decision.probabilities["red"])
+    assert decision.captured_at <= decision.decided_at < (decision.fire_at or 0)
+    assert decision.position_mm == pytest.approx(decision.captured_at * 300)
+    assert decision.box.width == pytest.approx(40, abs=6)
+
+
+def test_an_unsure_item_goes_to_the_default_lane_as_unknown(tmp_path: Path) -> None:
+    softer = write_model(tmp_path / "soft.onnx", sharpness=15.0)
+    line, heard = played(config(softer, "red green", decide={"thresholds": {"red": 0.9999}}))
+    assert [(d.lane, d.reason) for d in heard] == [("rest", "unknown"), ("greens", "classified")]
+    assert line.ledger.outcomes["passed"] == 1
+
+
+def test_a_diverter_inside_the_picture_gets_its_decision_at_the_point_of_no_return(model: Path) -> None:
+    lanes = [
+        {"name": "reds", "classes": ["red"], "output": "gate", "distance_mm": 60},
+        {"name": "rest", "default": True},
+    ]
+    line, heard = played(config(model, "red blue", lanes=lanes))
+    assert [(d.label, d.lane, d.reason) for d in heard] == [
+        ("red", "reds", "classified"),
+        ("blue", "rest", "classified"),
+    ]
+    assert line.ledger.outcomes["fired"] == 1
+
+
+def test_a_jammed_diverter_is_an_incident_and_sorting_goes_on(model: Path) -> None:
+    outputs = {
+        "gate": {"type": "tests.edge.own_parts:Blade", "fails": True},
+        "arm": {"type": "tests.edge.own_parts:Blade"},
+    }
+    line, heard = played(config(model, outputs=outputs))
+    assert len(heard) == 8
+    assert line.incidents["output_failed"] == 3
+    assert line.ledger.outcomes == Counter(fired=3, missed=3, passed=2, confirmed=0, lost=0)
+
+
+def test_a_callback_that_raises_is_an_incident_and_sorting_goes_on(model: Path) -> None:
+    def breaks(_: Decision) -> None:
+        raise RuntimeError("the user's own bug")
+
+    line = Line(config(model), on_decision=breaks, clock=VirtualClock())
+    line.play()
+    line.stop()
+    assert line.incidents["callback_failed"] == 8
+    assert line.ledger.outcomes["fired"] == 6
+
+
+def test_decisions_and_journal_are_complete_when_the_line_has_stopped(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    played(config(model, journal={"path": str(tmp_path / "line.db")}), decisions_path=path)
+    written = [json.loads(text) for text in path.read_text().splitlines()]
+    assert sorted(one["item_id"] for one in written) == list(range(1, 9))
+    assert set(written[0]) == {
+        "item_id", "lane", "label", "confidence", "probabilities", "reason", "frame_seq", "captured_at",
+        "decided_at", "fire_at", "position_mm", "box",
+    }  # fmt: skip
+
+
+def test_a_clip_at_its_own_rate_ends_by_itself_with_every_item_at_its_end(model: Path) -> None:
+    heard: list[Decision] = []
+    with Line(config(model, "red green blue"), on_decision=heard.append) as line:
+        assert line.wait(60)
+    assert Counter(d.label for d in heard) == Counter(["red", "green", "blue"])
+    assert line.ledger.balanced()
+    assert len(line.ledger) == 0
+
+
+def test_a_line_stops_from_full_run_in_under_two_seconds_with_nothing_unaccounted(model: Path) -> None:
+    line = Line(config(model, "red " * 50))
+    line.start()
+    deadline = time.monotonic() + 30
+    while line.ledger.born < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    start = time.monotonic()
+    line.stop()
+    assert time.monotonic() - start < 2
+    assert line.ledger.born >= 2
+    assert line.ledger.balanced()
+    line.stop()
+
+
+def test_a_line_that_was_never_started_stops_too(model: Path) -> None:
+    Line(config(model)).stop()
+
+
+def test_a_picture_that_breaks_the_eye_is_an_incident_and_the_next_is_seen(model: Path) -> None:
+    camera = {"source": "squares", "type": "tests.edge.squares:Squares", "colours": "red", "breaks_at": 5}
+    heard: list[Decision] = []
+    with Line(config(model, camera=camera), on_decision=heard.append) as line:
+        assert line.wait(60)
+    assert [d.label for d in heard] == ["red"]
+    assert line.incidents["eye_failed"] + line.incidents["camera_changed"] >= 1
+
+
+def test_a_classifier_that_fails_leaves_every_item_to_the_default_lane(model: Path) -> None:
+    line = Line(config(model, "red green"))
+
+    def broken(crops: object) -> None:
+        raise RuntimeError("out of memory")
+
+    line.classifier.classify = broken  # type: ignore[method-assign, assignment]
+    heard: list[Decision] = []
+    line._callback = None
+    with line:
+        assert line.wait(60)
+    assert line.incidents["model_failed"] >= 1
+    assert line.ledger.outcomes["passed"] == 2
+    assert heard == []
+
+
+def test_a_slow_classifier_makes_items_late_or_overloaded_but_never_wrongly_pushed(model: Path) -> None:
+    line = Line(config(model, "red green red green red"))
+    quick, gate = line.classifier.classify, threading.Event()
+
+    def slow(crops: object) -> object:
+        gate.wait(1.5)
+        return quick(crops)  # type: ignore[arg-type]
+
+    line.classifier.classify = slow  # type: ignore[method-assign, assignment]
+    with line:
+        assert line.wait(60)
+        gate.set()
+    reasons = line.ledger.reasons
+    assert reasons["late"] + reasons["overload"] >= 2
+    assert reasons.total() == line.ledger.born == 5
+    assert line.ledger.balanced()
+    for output in line.outputs.values():
+        assert all(p.decision.reason == "classified" for p in output.pushes)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("broken", ["missing", "text", "no card", "wrong classes"])
+def test_a_model_that_cannot_be_used_is_refused_and_nothing_is_left_running(tmp_path: Path, broken: str) -> None:
+    path = tmp_path / "m.onnx"
+    says = {
+        "missing": "no such model file",
+        "text": "is not an ONNX model",
+        "no card": "has no model card",
+        "wrong classes": r"names 3 classes.*gives \[1, 2\] probabilities",
+    }
+    if broken == "text":
+        path.write_text("this is not a model")
+    elif broken == "no card":
+        write_model(path, card=False)
+    elif broken == "wrong classes":
+        write_model(path, scores=2)
+    with pytest.raises(ModelError, match=says[broken]):
+        Line(config(path))
+
+
+def test_a_lane_with_an_unknown_class_is_refused_and_its_outputs_are_closed(model: Path) -> None:
+    lanes = [
+        {"name": "reds", "classes": ["rde"], "output": "gate", "distance_mm": 260},
+        {"name": "rest", "default": True},
+    ]
+    with pytest.raises(ConfigError, match="names 'rde'"):
+        Line(config(model, lanes=lanes))
+
+
+def test_a_source_that_does_not_exist_is_refused_at_the_start(model: Path) -> None:
+    line = Line(config(model, camera={"source": "/nowhere/clip.mp4"}))
+    with pytest.raises(SortlineError, match="/nowhere/clip.mp4"):
+        line.start()
+    assert not [t for t in threading.enumerate() if t.name.startswith("sortline-hand")]
