@@ -1,0 +1,159 @@
+"""The Flask app: which call gets which answer."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, cast
+
+from flask import Flask, Response, jsonify, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
+
+from edge.config import LineConfig
+from edge.model import Classifier
+from edge.web.bodies import BadBody, read_body
+from edge.web.guard import guard
+from edge.web.hub import STALE_S, Hub, TooManyViewers
+from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
+
+_log = logging.getLogger("sortline.web")
+MAX_BODY = 16 << 20
+PICTURE_WAIT_S = 2.0
+COMMANDS = {"pause": {"paused": bool}}
+
+
+def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, token: str | None = None) -> Flask:
+    """The app of one line: hub is what is known of the line, classifier answers /predict (None closes it)."""
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_FORM_MEMORY_SIZE"] = 1 << 20
+    app.config["MAX_FORM_PARTS"] = 100
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.jinja_env.globals["asset"] = partial(_asset, Path(app.static_folder or "."))
+    guard(app, token, config.web.host)
+    _answer_errors(app)
+    _add_health(app, hub)
+    _add_page(app, hub)
+    _add_predict(app, classifier and Predictor(classifier, config))
+    return app
+
+
+def _add_predict(app: Flask, predictor: Predictor | None) -> None:
+    @app.post("/predict")
+    def predict() -> ResponseReturnValue:
+        if predictor is None:
+            raise ServiceUnavailable("The model file cannot be loaded; the log says why")
+        asked = read_body(request)
+        answers = predictor.answers(asked)
+        return jsonify({"predictions": answers} if asked.several else answers[0])
+
+
+def _add_health(app: Flask, hub: Hub) -> None:
+    @app.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        return jsonify({"status": "ok"})
+
+    @app.get("/readyz")
+    def readyz() -> ResponseReturnValue:
+        if hub.state_age_s() > STALE_S:
+            parts = {"line": {"ok": False, "text": "not heard of for two seconds"}}
+        else:
+            parts = hub.state.get("health", {})
+        failing = [name for name, part in parts.items() if not part.get("ok")]
+        if failing:
+            return jsonify({"status": "failing", "failing": failing, "parts": parts}), 503
+        return jsonify({"status": "ok", "parts": parts})
+
+
+def _add_page(app: Flask, hub: Hub) -> None:
+    @app.get("/")
+    def page() -> ResponseReturnValue:
+        return render_template("live.html", facts=hub.facts)
+
+    @app.get("/events")
+    def events() -> ResponseReturnValue:
+        try:
+            viewer = hub.view()
+        except TooManyViewers:
+            return _later("The page is open in as many places as this line serves", 5)
+        response = Response(cast(Iterable[bytes], viewer), mimetype="text/event-stream")
+        response.call_on_close(viewer.close)
+        response.headers["X-Accel-Buffering"] = "no"  # a proxy must pass events on as they come
+        return response
+
+    @app.get("/state.json")
+    def state() -> ResponseReturnValue:
+        return jsonify(hub.everything())
+
+    @app.get("/picture.jpg")
+    def picture() -> ResponseReturnValue:
+        newest = hub.jpeg(PICTURE_WAIT_S)
+        if newest is None:
+            return _later("The camera has given no picture yet", 2)
+        seq, jpeg = newest
+        return Response(jpeg, mimetype="image/jpeg", headers={"Sortline-Frame": str(seq)})
+
+    @app.get("/crops/<int:item_id>.jpg")
+    def crop(item_id: int) -> ResponseReturnValue:
+        jpeg = hub.crop(item_id)
+        if jpeg is None:
+            raise NotFound("This item is not among the last ones")
+        return Response(jpeg, mimetype="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+
+    @app.post("/commands")
+    def command() -> ResponseReturnValue:
+        hub.command(_command(request.get_json()))
+        return jsonify({"status": "sent"}), 202
+
+    @app.post("/incidents/<int:number>/clear")
+    def clear(number: int) -> ResponseReturnValue:
+        if not hub.clear_incident(number):
+            raise NotFound("There is no such incident")
+        return jsonify({"status": "cleared"})
+
+
+def _command(content: Any) -> dict[str, Any]:
+    """A person's command, if it is one that the line knows, with values of the right kind and no others."""
+    name = content.get("command") if isinstance(content, dict) else None
+    keys = COMMANDS.get(name) if isinstance(name, str) else None
+    if keys is None:
+        raise BadBody(400, f"command must be one of: {', '.join(COMMANDS)}")
+    if content.keys() != {"command", *keys} or not all(isinstance(content[k], kind) for k, kind in keys.items()):
+        raise BadBody(400, f"{name} needs: {', '.join(f'{k} ({kind.__name__})' for k, kind in keys.items())}")
+    return dict(content)
+
+
+@cache
+def _asset(folder: Path, name: str) -> str:
+    """The address of a static file, with its content's hash: a new version is never hidden by an old cached one."""
+    return url_for("static", filename=name, v=hashlib.sha256((folder / name).read_bytes()).hexdigest()[:12])
+
+
+def _answer_errors(app: Flask) -> None:
+    """Every error is one JSON sentence; none shows a path, a stack or a version."""
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> ResponseReturnValue:
+        sentence = error.description or error.name
+        if error.code == 413:
+            sentence = f"The body is larger than the {MAX_BODY >> 20} MB that are taken"
+        response = jsonify({"error": sentence})
+        response.headers.extend(
+            (name, value) for name, value in error.get_headers() if name.lower() not in {"content-type"}
+        )
+        return response, error.code or 500
+
+    @app.errorhandler(Overloaded)
+    def overloaded(error: Overloaded) -> ResponseReturnValue:
+        return _later("Too many pictures are waiting already", RETRY_AFTER_S)
+
+    @app.errorhandler(Exception)
+    def bug(error: Exception) -> ResponseReturnValue:
+        _log.exception("%s %s failed", request.method, request.path)
+        return jsonify({"error": "Something went wrong here; the log has the details"}), 500
+
+
+def _later(sentence: str, seconds: int) -> tuple[Response, int, dict[str, str]]:
+    return jsonify({"error": sentence}), 503, {"Retry-After": str(seconds)}

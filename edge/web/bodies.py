@@ -1,0 +1,113 @@
+"""The ways a client may send pictures: a form, the bytes themselves, or base64 in JSON."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Request
+from werkzeug.exceptions import BadRequest, HTTPException
+
+MAX_PICTURES = 16
+
+
+class BadBody(HTTPException):
+    """A body or a parameter that is not as it must be; its text is one sentence for the client."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = status
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One encoded picture as it came, and what to call it in an answer."""
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What one call asks: its pictures in order, whether as a list, and how the answer is wanted."""
+
+    uploads: list[Upload]
+    several: bool
+    top: int | None
+    crop: tuple[int, int, int, int] | None
+
+
+def read_body(request: Request) -> Asked:
+    """Reads a /predict call; raises BadBody (400) with the sentence that clients of the tutorials expect."""
+    several = False
+    kind = request.mimetype
+    if kind == "application/json":
+        uploads, several = _from_json(request)
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        data = request.get_data(cache=False)
+        uploads = [Upload("the picture", data)] if data else []
+    else:
+        files = request.files.getlist("file")
+        if files and not all(file.filename for file in files):
+            raise BadBody(400, "No selected file")
+        uploads, several = [Upload(_short(file.filename), file.read()) for file in files], len(files) > 1
+    if not uploads:
+        raise BadBody(400, "No file part")
+    if len(uploads) > MAX_PICTURES:
+        raise BadBody(400, f"At most {MAX_PICTURES} pictures are taken in one call; these are {len(uploads)}")
+    return Asked(uploads, several, _top(request), _crop(request))
+
+
+def _from_json(request: Request) -> tuple[list[Upload], bool]:
+    try:
+        content: Any = request.get_json(cache=False)
+    except (BadRequest, RecursionError):
+        raise BadBody(400, "The body is not JSON") from None
+    if not isinstance(content, dict) or not {"image", "images"} & content.keys():
+        raise BadBody(400, 'The body must be {"image": "<base64>"} or {"images": ["<base64>", ...]}')
+    if "image" in content:
+        return [Upload("image", _from_base64(content["image"], "image"))], False
+    images = content["images"]
+    if not isinstance(images, list):
+        raise BadBody(400, "images must be a list of base64 texts")
+    if len(images) > MAX_PICTURES:
+        raise BadBody(400, f"At most {MAX_PICTURES} pictures are taken in one call; these are {len(images)}")
+    return [Upload(f"images[{i}]", _from_base64(text, f"images[{i}]")) for i, text in enumerate(images)], True
+
+
+def _from_base64(text: Any, name: str) -> bytes:
+    if not isinstance(text, str):
+        raise BadBody(400, f"{name} must be a base64 text")
+    if text.startswith("data:"):
+        text = text.partition(",")[2]
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadBody(400, f"{name} is not base64") from None
+
+
+def _top(request: Request) -> int | None:
+    text = request.args.get("top")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 100_000):
+        raise BadBody(400, "top must be a whole number of at least 1")
+    return int(text[:6])
+
+
+def _crop(request: Request) -> tuple[int, int, int, int] | None:
+    text = request.args.get("crop")
+    if text is None:
+        return None
+    try:
+        x, y, width, height = (int(part) for part in text[:64].split(","))
+    except ValueError:
+        raise BadBody(400, "crop must be x,y,width,height in whole pixels") from None
+    if min(x, y) < 0 or min(width, height) < 1:
+        raise BadBody(400, "crop must be x,y,width,height in whole pixels, inside the picture")
+    return x, y, width, height
+
+
+def _short(name: str | None) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in name or "")
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,102 @@
+"""The door that keeps strangers out: who may ask, from which page, and what a browser may do with the answer."""
+
+import hashlib
+import hmac
+import time
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import Forbidden, MisdirectedRequest, Unauthorized
+
+COOKIE = "sortline"
+SESSION_S = 30 * 24 * 3600
+OPEN_TO_ALL = frozenset({"healthz", "readyz", "login", "static"})
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+def guard(app: Flask, token: str | None, host: str) -> None:
+    """Puts the guard before every call of an app that is served at an address.
+
+    With a token, everything but health needs it: as `Authorization: Bearer`, or as the cookie that
+    /login gives a browser for it. Calls that change something, or cost something, must come from this
+    site's own pages or from a program, never from another site's page; and on a loopback address the
+    name asked for must be this machine's, so that no other site's name can be pointed at it.
+    """
+
+    @app.before_request
+    def check() -> ResponseReturnValue | None:
+        if host in LOOPBACK_NAMES and (urlsplit(f"//{request.host}").hostname or "") not in LOOPBACK_NAMES:
+            raise MisdirectedRequest("This server answers to the name of this machine only")
+        if request.method not in {"GET", "HEAD", "OPTIONS"} and not _from_here(request):
+            raise Forbidden("Calls from the page of another site are refused")
+        if token is None or request.endpoint in OPEN_TO_ALL or _knows(request, token):
+            return None
+        if request.method == "GET" and request.accept_mimetypes.best == "text/html":
+            return redirect(url_for("login"))
+        raise Unauthorized("A token is needed: Authorization: Bearer <token>")
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Cache-Control", "no-store")
+        if response.status_code == 401:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="sortline"'
+        return response
+
+    @app.route("/login", methods=["GET", "POST"])
+    def login() -> ResponseReturnValue:
+        if token is None:
+            return redirect(url_for("page"))
+        wrong = False
+        if request.method == "POST":
+            if _same(request.form.get("token", "").strip(), token):
+                response = redirect(url_for("page"))
+                secure = request.scheme == "https"
+                response.set_cookie(COOKIE, _ticket(token), SESSION_S, httponly=True, samesite="Strict", secure=secure)
+                return response
+            wrong = True
+        return render_template("login.html", wrong=wrong), 401 if wrong else 200
+
+
+def _knows(asked: Request, token: str) -> bool:
+    kind, _, given = asked.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        return _same(given.strip(), token)
+    until, _, _ = (cookie := asked.cookies.get(COOKIE, "")).partition(".")
+    return until.isascii() and until.isdigit() and int(until[:12]) > time.time() and _same(cookie, _sign(until, token))
+
+
+def _ticket(token: str) -> str:
+    return _sign(str(int(time.time()) + SESSION_S), token)
+
+
+def _sign(until: str, token: str) -> str:
+    """A ticket that is good until a time; only who knows the token can write one."""
+    return f"{until}.{hmac.new(token.encode(), until.encode(), hashlib.sha256).hexdigest()}"
+
+
+def _same(given: str, wanted: str) -> bool:
+    return hmac.compare_digest(given.encode(), wanted.encode())
+
+
+def _from_here(asked: Request) -> bool:
+    """Whether a call comes from this site's own page, or from no page at all."""
+    site = asked.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site in {"same-origin", "none"}
+    origin = asked.headers.get("Origin")
+    return origin is None or urlsplit(origin).netloc.lower() == asked.host.lower()

@@ -1,0 +1,296 @@
+"""What the web side knows of its line: facts, the newest state and picture, the last decisions and incidents.
+
+One thread writes (the channel's), many read. What a viewer is sent is made once, here, and shared by
+all viewers: a viewer costs a thread that sleeps, not work.
+"""
+
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from edge.web.channel import Message, to_json
+
+MAX_VIEWERS = 16
+KEPT_DECISIONS = 60
+KEPT_INCIDENTS = 50
+KEPT_LATENCIES = 500
+STALE_S = 2.0  # a state older than this says nothing about the line
+CROP_SIDE = 128
+SEND_EVERY_S = 0.08  # a viewer is sent at most so often; what happened in between comes in one piece
+STILL_ALIVE_S = 5.0
+FRESH_S = 0.5
+PICTURE_WANTED_S = 3.0  # after somebody asked for a picture without watching the page
+JPEG_QUALITY = 82
+
+
+class TooManyViewers(Exception):
+    """The page is open in as many places as it is served to."""
+
+
+class Seen(NamedTuple):
+    """How far a viewer is: how many log entries, states and pictures there were when it last looked."""
+
+    logged: int
+    states: int
+    pictures: int
+
+
+class Viewer:
+    """Server-sent events for one viewer, an iterator of bytes; `close` it when the viewer has gone.
+
+    They begin with `hello`, which holds everything; then come `state`, `decision`, `incident` and
+    `picture`. A viewer who is slow gets the newest state and picture, and a new `hello` in place of
+    what was missed, so nothing piles up for it.
+    """
+
+    def __init__(self, hub: "Hub") -> None:
+        self._hub = hub
+        self._seen: Seen | None = None
+        self._open = True
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"retry: 1000\n\n"
+        while (news := self._hub.next_events(self._seen, STILL_ALIVE_S)) is not None:
+            data, self._seen = news
+            yield data or b": still here\n\n"
+            time.sleep(SEND_EVERY_S)
+
+    def close(self) -> None:
+        """Makes room for another viewer; may be called twice."""
+        if self._open:
+            self._open = False
+            self._hub.leave()
+
+
+class Hub:
+    """The meeting point of the line's messages and the people who watch. All methods are thread-safe.
+
+    send takes messages to the line; it must not raise.
+    """
+
+    def __init__(self, send: Callable[[Message], None] = lambda message: None) -> None:
+        self._send = send
+        self._changed = threading.Condition()
+        self._closed = False
+        self.facts: dict[str, Any] = {}
+        self.state: dict[str, Any] = {}
+        self._state_at = -float("inf")
+        self._decisions: OrderedDict[int, tuple[dict[str, Any], bytes | None]] = OrderedDict()
+        self._incidents: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._latencies_ms: deque[float] = deque(maxlen=KEPT_LATENCIES)
+        self._log: deque[bytes] = deque(maxlen=KEPT_DECISIONS + KEPT_INCIDENTS)
+        self._logged = 0
+        self._state_event = self._picture_event = b""
+        self._states = self._pictures = 0
+        self._picture: tuple[int, np.ndarray] | None = None
+        self._picture_at = -float("inf")
+        self._jpeg: tuple[int, bytes] | None = None
+        self._encoding = threading.Lock()
+        self._viewers = 0
+        self._asked_at = -float("inf")
+        self._wanted = False
+
+    # What comes from the line.
+
+    def receive(self, message: Message, payload: bytearray) -> None:
+        """Takes one message of the line; kinds that this version does not know are left alone."""
+        pixels = None
+        if "size" in message:
+            width, height = message["size"]
+            pixels = np.frombuffer(payload, np.uint8).reshape(height, width, 3)
+        match message["kind"]:
+            case "state":
+                self.set_state(message["state"])
+            case "decision":
+                self.add_decision(message["decision"], pixels)
+            case "incident":
+                self.add_incident(message["incident"])
+            case "picture" if pixels is not None:
+                self.set_picture(message, pixels)
+            case "ping":
+                self._send({"kind": "alive"})
+                self._want_picture_or_not()
+
+    def set_facts(self, facts: dict[str, Any]) -> None:
+        """What never changes while the line runs."""
+        self.facts = facts
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """A new snapshot of the line."""
+        with self._changed:
+            self.state, self._state_at = state, time.monotonic()
+            self._state_event = _event("state", state)
+            self._states += 1
+            self._changed.notify_all()
+
+    def add_decision(self, decision: dict[str, Any], crop: np.ndarray | None) -> None:
+        """A decision and the crop that shows its item, uint8 [h, w, 3] BGR."""
+        jpeg = None if crop is None else _thumbnail(crop)
+        decision = {**decision, "crop": jpeg is not None}
+        with self._changed:
+            self._decisions[decision["item_id"]] = (decision, jpeg)
+            self._latencies_ms.append(round((decision["decided_at"] - decision["captured_at"]) * 1e3, 1))
+            while len(self._decisions) > KEPT_DECISIONS:
+                self._decisions.popitem(last=False)
+            self._append(_event("decision", decision))
+
+    def add_incident(self, incident: dict[str, Any]) -> None:
+        """An incident; its number tells it from all others."""
+        with self._changed:
+            self._incidents[incident["number"]] = incident
+            while len(self._incidents) > KEPT_INCIDENTS:
+                self._incidents.popitem(last=False)
+            self._append(_event("incident", incident))
+
+    def set_picture(self, about: dict[str, Any], pixels: np.ndarray) -> None:
+        """The newest picture, uint8 [h, w, 3] BGR, and what is seen in it."""
+        with self._changed:
+            self._picture, self._picture_at = (about["seq"], pixels), time.monotonic()
+            shown = {key: about[key] for key in ("seq", "position_mm", "full", "items")}
+            self._picture_event = _event("picture", shown)
+            self._pictures += 1
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Lets every viewer go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    # What goes to the line.
+
+    def command(self, command: dict[str, Any]) -> None:
+        """Hands a person's command to the line."""
+        self._send({"kind": "command", "command": command})
+
+    def clear_incident(self, number: int) -> bool:
+        """Marks an incident as seen to, for all viewers; False when it is not known (any more)."""
+        with self._changed:
+            incident = self._incidents.get(number)
+            if incident is None:
+                return False
+            incident = self._incidents[number] = {**incident, "cleared": True}
+            self._append(_event("incident", incident))
+        self.command({"command": "clear_incident", "number": number, "name": incident["name"]})
+        return True
+
+    # What goes to the people.
+
+    def state_age_s(self) -> float:
+        """Seconds since the line was last heard of; infinite before the first time."""
+        return time.monotonic() - self._state_at
+
+    @property
+    def viewers(self) -> int:
+        return self._viewers
+
+    def everything(self) -> dict[str, Any]:
+        """All that a page needs to begin with."""
+        with self._changed:
+            return self._everything()
+
+    def crop(self, item_id: int) -> bytes | None:
+        """The JPEG of a decided item's crop, while it is among the last decisions."""
+        with self._changed:
+            return self._decisions.get(item_id, ({}, None))[1]
+
+    def jpeg(self, wait_s: float = 0.0) -> tuple[int, bytes] | None:
+        """The newest picture's frame number and JPEG, encoded once however many ask; waits for a fresh one."""
+        with self._changed:
+            self._asked_at = time.monotonic()
+        self._want_picture_or_not()
+        with self._changed:
+            before = self._pictures
+            if time.monotonic() - self._picture_at > FRESH_S:
+                self._changed.wait_for(lambda: self._pictures > before or self._closed, wait_s)
+            picture = self._picture
+        if picture is None:
+            return None
+        with self._encoding:
+            if self._jpeg is None or self._jpeg[0] != picture[0]:
+                self._jpeg = (picture[0], _jpeg(picture[1]))
+            return self._jpeg
+
+    def view(self) -> "Viewer":
+        """Lets one more viewer in; raises TooManyViewers."""
+        with self._changed:
+            if self._viewers >= MAX_VIEWERS:
+                raise TooManyViewers
+            self._viewers += 1
+        self._want_picture_or_not()
+        return Viewer(self)
+
+    def leave(self) -> None:
+        """One viewer has gone; Viewer.close calls this."""
+        with self._changed:
+            self._viewers -= 1
+        self._want_picture_or_not()
+
+    def next_events(self, seen: "Seen | None", timeout_s: float) -> tuple[bytes, "Seen"] | None:
+        """What a viewer who has seen so much has not seen yet, waiting for it; None once the hub is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._now() != seen, timeout_s)
+            if self._closed:
+                return None
+            now, parts = self._now(), []
+            if seen is None or now.logged - seen.logged > len(self._log):
+                parts.append(_event("hello", self._everything()))
+            else:
+                missed = now.logged - seen.logged
+                parts += list(self._log)[len(self._log) - missed :]
+                parts += [self._state_event] if now.states != seen.states else []
+            if now.pictures != (seen.pictures if seen else 0):
+                parts.append(self._picture_event)
+            return b"".join(parts), now
+
+    def _now(self) -> "Seen":
+        return Seen(self._logged, self._states, self._pictures)
+
+    def _everything(self) -> dict[str, Any]:
+        return {
+            "facts": self.facts,
+            "state": self.state,
+            "decisions": [decision for decision, _ in self._decisions.values()],
+            "incidents": list(self._incidents.values()),
+            "latencies_ms": list(self._latencies_ms),
+        }
+
+    def _append(self, event: bytes) -> None:
+        self._log.append(event)
+        self._logged += 1
+        self._changed.notify_all()
+
+    def _wanted_now(self) -> bool:
+        return self._viewers > 0 or time.monotonic() - self._asked_at < PICTURE_WANTED_S
+
+    def _want_picture_or_not(self) -> None:
+        """Tells the line when pictures begin, or cease, to be wanted."""
+        with self._changed:
+            wanted = self._wanted_now()
+            if wanted == self._wanted:
+                return
+            self._wanted = wanted
+        self._send({"kind": "want_picture", "on": wanted})
+
+
+def _event(name: str, data: dict[str, Any]) -> bytes:
+    return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(data))
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return bytes(data)
+
+
+def _thumbnail(crop: np.ndarray) -> bytes:
+    height, width = crop.shape[:2]
+    scale = CROP_SIDE / max(height, width)
+    if scale < 1:
+        size = (max(round(width * scale), 1), max(round(height * scale), 1))
+        crop = cv2.resize(crop, size, interpolation=cv2.INTER_AREA)
+    return _jpeg(crop)

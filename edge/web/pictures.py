@@ -1,0 +1,146 @@
+"""A stranger's bytes to a picture: looks at the header before anything is decoded, and decodes no more than needed."""
+
+import struct
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from edge.errors import PictureError
+from edge.picture import decode_picture
+
+MAX_PIXELS = 40_000_000
+MAX_SIDE = 30_000
+MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the whole picture, an honest file has about ten
+_NO_PICTURE = "is not a picture that can be decoded (JPEG, PNG, WebP, BMP, TIFF)"
+
+
+class Header(NamedTuple):
+    """What a picture file says of itself, in pixels before any EXIF rotation."""
+
+    kind: str
+    width: int
+    height: int
+
+
+def read_header(data: bytes) -> Header | None:
+    """The kind and size that the first bytes promise; None when they are no header of a known kind."""
+    for magic, read in _READERS:
+        if data.startswith(magic):
+            try:
+                return read(data)
+            except (struct.error, IndexError):
+                return None
+    return None
+
+
+def decode(data: bytes, name: str, enough: tuple[int, int] | None = None) -> np.ndarray:
+    """Decodes a stranger's JPEG, PNG, WebP, BMP or TIFF to uint8 [H, W, 3] BGR.
+
+    enough is a height and width in pixels: a JPEG at least twice as large on both sides is decoded at
+    a half, a quarter or an eighth, whichever is still at least twice that size, which costs a fraction
+    of the time. Raises PictureError for anything that is not a picture, is larger than MAX_PIXELS, or
+    is built to take long.
+    """
+    if not data:
+        raise PictureError(f"{name}: is empty (0 bytes)")
+    header = read_header(data)
+    if header is None or min(header.width, header.height) < 1:
+        raise PictureError(f"{name}: {_NO_PICTURE}")
+    if header.width * header.height > MAX_PIXELS or max(header.width, header.height) > MAX_SIDE:
+        raise PictureError(
+            f"{name}: is {header.width} x {header.height} pixels; at most {MAX_PIXELS // 1_000_000} million are taken"
+        )
+    if header.kind != "jpeg":
+        return decode_picture(data, name)
+    if data.count(b"\xff\xda") > MAX_SCANS:
+        raise PictureError(f"{name}: has more than {MAX_SCANS} scans, which no camera or program writes")
+    flag = _reduction(header, enough)
+    if flag is None:
+        return decode_picture(data, name)
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    if picture is None:
+        raise PictureError(f"{name}: {_NO_PICTURE}")
+    return picture
+
+
+def _reduction(header: Header, enough: tuple[int, int] | None) -> int | None:
+    """The flag that decodes a JPEG no larger than needed, or None for all of it."""
+    if enough is None:
+        return None
+    # The model's frame is filled on the tighter side; a rotation by EXIF may swap the sides.
+    scale = min(
+        max(header.width / enough[1], header.height / enough[0]),
+        max(header.width / enough[0], header.height / enough[1]),
+    )
+    for factor, flag in (
+        (8, cv2.IMREAD_REDUCED_COLOR_8),
+        (4, cv2.IMREAD_REDUCED_COLOR_4),
+        (2, cv2.IMREAD_REDUCED_COLOR_2),
+    ):
+        if scale >= 2 * factor:
+            return flag
+    return None
+
+
+def _jpeg(data: bytes) -> Header | None:
+    at = 2
+    while True:
+        if data[at] != 0xFF:
+            return None
+        while data[at] == 0xFF:  # markers may be preceded by any number of fill bytes
+            at += 1
+        marker = data[at]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, at + 4)
+            return Header("jpeg", width, height)
+        if marker in (0xD9, 0xDA):  # the end, or the pixels, before any size
+            return None
+        at += 1 + int.from_bytes(data[at + 1 : at + 3], "big")
+
+
+def _png(data: bytes) -> Header | None:
+    return Header("png", *struct.unpack_from(">II", data, 16)) if data[12:16] == b"IHDR" else None
+
+
+def _webp(data: bytes) -> Header | None:
+    if data[8:12] != b"WEBP":
+        return None
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return Header("webp", 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"))
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return Header("webp", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF))
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Header("webp", width & 0x3FFF, height & 0x3FFF)
+    return None
+
+
+def _bmp(data: bytes) -> Header | None:
+    (size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
+    return Header("bmp", abs(width), abs(height))
+
+
+def _tiff(data: bytes) -> Header | None:
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, at)
+    size: dict[int, int] = {}
+    for i in range(min(entries, 512)):
+        tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * i)
+        if tag in (256, 257):
+            (size[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * i)
+    return Header("tiff", size[256], size[257]) if len(size) == 2 else None
+
+
+_READERS = (
+    (b"\xff\xd8\xff", _jpeg),
+    (b"\x89PNG\r\n\x1a\n", _png),
+    (b"RIFF", _webp),
+    (b"BM", _bmp),
+    (b"II*\0", _tiff),
+    (b"MM\0*", _tiff),
+)

@@ -1,0 +1,302 @@
+"""The line's end of its web side: starts the process, feeds it without ever waiting for it, keeps it alive."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.config import LineConfig
+from edge.records import Decision, Frame, Incident
+from edge.web.channel import Channel, ChannelClosed, Message
+from edge.web.listen import listen, port_of, token_for, url_of
+
+MAX_PICTURE_WIDTH = 960
+PICTURES_PER_S = 10.0
+MAX_WAITING = 256  # events; beyond it the oldest is dropped and counted
+KEPT_EVENTS = 60  # told again to a web side that was started again, so its page does not come back empty
+MAX_CROP_SIDE = 160
+PING_S = 1.0
+SILENCE_S = 20.0  # a web side that has not said a word for this long hangs
+RESTARTS, WINDOW_S = 5, 60.0  # so many restarts in so many seconds, then it stays down
+BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+EXIT_S = 0.6
+
+
+class WebSide:
+    """The process that serves the page and /predict, seen from the line.
+
+    The constructor binds the address and raises WebError when it cannot; `start` starts the process.
+    No method waits for the web side: the state and the picture are slots in which the newest wins,
+    decisions and incidents a bounded queue that drops its oldest (`dropped` counts them). When the
+    process dies or hangs the line goes on; it is started again, on the same port, RESTARTS times in
+    WINDOW_S seconds, and each death is an incident `web_died`.
+
+    facts never change while the line runs and are sent first. on_command is called, on a thread of
+    this object, with each command that a person gave on the page; on_incident with each `web_died`.
+    """
+
+    def __init__(
+        self,
+        config: LineConfig,
+        facts: dict[str, Any],
+        on_command: Callable[[dict[str, Any]], None],
+        on_incident: Callable[[Incident], None] | None = None,
+    ) -> None:
+        self._socket = listen(config.web)
+        try:
+            token = token_for(config.web, self._socket)
+        except BaseException:
+            self._socket.close()
+            raise
+        self.port, self.url = port_of(self._socket), url_of(self._socket)
+        self.wants_picture = False
+        self.dropped = 0
+        self._hello: Message = {"kind": "facts", "facts": facts, "config": _for_web(config), "token": token}
+        self._on_command = on_command
+        self._on_incident = on_incident
+        self._changed = threading.Condition()
+        self._events: deque[tuple[Message, np.ndarray | None]] = deque()
+        self._kept: deque[tuple[Message, np.ndarray | None]] = deque(maxlen=KEPT_EVENTS)
+        self._state: dict[str, Any] | None = None
+        self._state_waits = False
+        self._picture: tuple[Frame, list[dict[str, Any]]] | None = None
+        self._next_picture = 0.0
+        self._incidents = 0
+        self._channel: Channel | None = None
+        self._stopping = threading.Event()
+        self._supervisor = threading.Thread(target=self._supervise, name="web-supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Starts the process and the two threads that serve it; returns at once."""
+        self._supervisor.start()
+
+    def stop(self) -> None:
+        """Ends the process and the threads, in under a second; may be called twice, or without `start`."""
+        with self._changed:
+            self._stopping.set()
+            self._changed.notify_all()
+            if self._channel is not None:
+                self._channel.shutdown()
+        if self._supervisor.ident is not None:
+            self._supervisor.join()
+        self._socket.close()
+
+    def state(self, snapshot: dict[str, Any]) -> None:
+        """Shows a new snapshot of the line; one that was not sent yet is replaced."""
+        with self._changed:
+            self._state, self._state_waits = snapshot, True
+            self._changed.notify_all()
+
+    def decided(self, decision: Decision, crop: np.ndarray | None) -> None:
+        """Shows a decision and the item's best crop, uint8 [h, w, 3] BGR, which is copied small."""
+        if crop is not None:
+            step = max(max(crop.shape[:2]) // MAX_CROP_SIDE, 1)
+            crop = np.array(crop[::step, ::step], order="C")  # a copy: a crop is a view that holds a whole frame
+        # The clock on the wall is for the reader of the page; nothing is computed from it.
+        self._tell({"kind": "decision", "decision": {**asdict(decision), "wall": time.time()}}, crop)
+
+    def incident(self, incident: Incident) -> None:
+        """Shows an incident."""
+        with self._changed:
+            self._incidents += 1
+            number = self._incidents
+        self._tell({"kind": "incident", "incident": {**asdict(incident), "number": number, "wall": time.time()}})
+
+    def picture(self, frame: Frame, items: Sequence[dict[str, Any]]) -> None:
+        """Offers a frame and what is seen in it; taken only when somebody watches and one is due."""
+        now = time.monotonic()
+        if not self.wants_picture or now < self._next_picture:
+            return
+        period = 1 / PICTURES_PER_S
+        self._next_picture = max(self._next_picture + period, now - period)
+        with self._changed:
+            self._picture = (frame, list(items))
+            self._changed.notify_all()
+
+    def _tell(self, message: Message, pixels: np.ndarray | None = None) -> None:
+        with self._changed:
+            if len(self._events) >= MAX_WAITING:
+                self._events.popleft()
+                self.dropped += 1
+            self._events.append((message, pixels))
+            self._changed.notify_all()
+
+    # The supervisor's thread: one life of the process after the other.
+
+    def _supervise(self) -> None:
+        deaths: deque[float] = deque()
+        while not self._stopping.is_set():
+            cause = self._one_life()
+            # A process manager may end both processes at once: then this line is about to stop too.
+            if self._stopping.wait(BACKOFF_S[min(len(deaths), len(BACKOFF_S) - 1)]):
+                return
+            now = time.monotonic()
+            deaths.append(now)
+            while deaths and now - deaths[0] > WINDOW_S:
+                deaths.popleft()
+            gives_up = len(deaths) > RESTARTS
+            self._report("web_died", cause, "it stays down" if gives_up else "it is started again")
+            if gives_up:
+                self._socket.close()
+                return
+
+    def _one_life(self) -> str:
+        """Starts the process, serves it until it ends, and says how it ended."""
+        ours, theirs = socket.socketpair()
+        try:
+            process = self._spawn(theirs)
+        except OSError as error:
+            ours.close()
+            return f"the web side could not be started ({error.strerror})"
+        finally:
+            theirs.close()
+        channel = Channel(ours)
+        with self._changed:
+            self._channel = channel
+            if self._stopping.is_set():
+                channel.shutdown()
+        sender = threading.Thread(target=self._send, args=(channel,), name="web-sender", daemon=True)
+        sender.start()
+        hung = self._receive(channel)
+        channel.shutdown()
+        with self._changed:
+            self._channel, self.wants_picture, self._picture = None, False, None
+            self._changed.notify_all()
+        sender.join()
+        channel.close()
+        return _end(process, now=hung or self._stopping.is_set(), hung=hung)
+
+    def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+        listening, channel = self._socket.fileno(), theirs.fileno()
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+        # -P: nothing that lies in the working directory can take a module's place.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "edge.web", str(listening), str(channel)],
+            pass_fds=(listening, channel),
+            env={**os.environ, "PYTHONPATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+
+    def _receive(self, channel: Channel) -> bool:
+        """Handles what the web side says until it ends; True when it stopped talking instead."""
+        while True:
+            try:
+                message, _ = channel.receive(SILENCE_S)
+            except ChannelClosed:
+                return False
+            except TimeoutError:
+                return True
+            if message["kind"] == "want_picture":
+                self.wants_picture = message["on"]
+            elif message["kind"] == "command":
+                self._obey(message["command"])
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        """Hands a command to the line; one that fails there must not end the supervisor's thread."""
+        try:
+            self._on_command(command)
+        except Exception as error:
+            name = command.get("command")
+            self._report("web_command_failed", f"the command {name!r} failed: {error}", "the line goes on as it was")
+
+    def _send(self, channel: Channel) -> None:
+        """The sender's thread: hands everything that waits to one life of the process, in order of weight."""
+        try:
+            channel.send(self._hello)
+            with self._changed:
+                again = list(self._kept)
+                self._state_waits = self._state is not None
+            for message, pixels in again:
+                _send_pixels(channel, message, pixels)
+            while True:
+                with self._changed:
+                    due = self._changed.wait_for(lambda: self._something_waits(channel), PING_S)
+                    if self._channel is not channel or self._stopping.is_set():
+                        return
+                    events, picture = list(self._events), self._picture
+                    state = self._state if self._state_waits else None
+                    self._events.clear()
+                    self._kept.extend(events)
+                    self._picture, self._state_waits = None, False
+                if not due:
+                    channel.send({"kind": "ping"})
+                for message, pixels in events:
+                    _send_pixels(channel, message, pixels)
+                if state is not None:
+                    channel.send({"kind": "state", "state": {**state, "web_dropped": self.dropped}})
+                if picture is not None:
+                    _send_picture(channel, *picture)
+        except ChannelClosed:
+            return  # the supervisor sees the same and says so
+
+    def _something_waits(self, channel: Channel) -> bool:
+        over = self._channel is not channel or self._stopping.is_set()
+        return over or bool(self._events) or self._state_waits or self._picture is not None
+
+    def _report(self, name: str, cause: str, action: str) -> None:
+        if self._on_incident is not None:
+            position_mm = float((self._state or {}).get("position_mm", 0.0))
+            self._on_incident(Incident(name, "web", time.monotonic(), position_mm, cause, action))
+
+
+def _for_web(config: LineConfig) -> dict[str, Any]:
+    """What the web side may know of the configuration: no output's address, no camera's password."""
+    shown = config.model_dump(mode="json", include={"model", "belt", "items", "decide", "lanes", "web", "journal"})
+    shown["model"]["path"] = str(config.model.path.resolve())
+    return {**shown, "camera": {"source": "-"}}
+
+
+def _end(process: subprocess.Popen[bytes], now: bool, hung: bool) -> str:
+    """Makes sure that a process has ended, and says how it did."""
+    if now:
+        process.kill() if hung else process.terminate()
+    try:
+        process.wait(EXIT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if hung:
+        return f"the web side did not answer for {SILENCE_S:.0f} s and was ended"
+    if process.returncode < 0:
+        return f"the web side was ended by signal {-process.returncode} ({signal.strsignal(-process.returncode)})"
+    return f"the web side ended with status {process.returncode}"
+
+
+def _send_pixels(channel: Channel, message: Message, pixels: np.ndarray | None) -> None:
+    if pixels is None:
+        channel.send(message)
+        return
+    height, width = pixels.shape[:2]
+    channel.send({**message, "size": [width, height]}, memoryview(pixels).cast("B"))
+
+
+def _send_picture(channel: Channel, frame: Frame, items: list[dict[str, Any]]) -> None:
+    """Sends a frame no wider than the page shows it. The frame itself is never written to, so nobody waits."""
+    height, width = frame.pixels.shape[:2]
+    pixels = frame.pixels
+    if width > MAX_PICTURE_WIDTH:
+        size = (MAX_PICTURE_WIDTH, max(round(height * MAX_PICTURE_WIDTH / width), 1))
+        # Averages when it must skip pixels; up to a factor of two linear reads every pixel anyway.
+        how = cv2.INTER_AREA if width > 2 * MAX_PICTURE_WIDTH else cv2.INTER_LINEAR
+        pixels = cv2.resize(pixels, size, interpolation=how)
+    message = {
+        "kind": "picture",
+        "seq": frame.seq,
+        "position_mm": frame.position_mm,
+        "full": [width, height],
+        "items": items,
+    }
+    _send_pixels(channel, message, np.ascontiguousarray(pixels))

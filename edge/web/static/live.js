@@ -1,0 +1,432 @@
+// The live page: one stream of events from the line, drawn as it comes. Nothing is computed here that the line knows.
+"use strict";
+
+const SHOWN_DECISIONS = 24;
+const KEPT_LATENCIES = 500;
+const SILENCE_MS = 4000; // the line speaks four times a second; this long without a word is a lost connection
+const STAGES = [
+  ["waiting", "waiting"],
+  ["finding", "finding"],
+  ["queueing", "queueing"],
+  ["classifying", "classifying"],
+  ["output", "output"],
+];
+const REASONS = { unknown: "Unknown", overlap: "Too close", late: "Late", overload: "Overload" };
+const ADVICE = {
+  camera: "Check the camera's cable, power and lens.",
+  belt: "Check the belt and its encoder.",
+  item: "The item went to the default lane.",
+  model: "The model's log line says what it met.",
+  output: "Check the diverter, its supply and its network.",
+  journal: "Check the disk: is it full, or read-only?",
+  web: "The line itself is not affected.",
+  line: "The log has the details.",
+};
+
+const $ = (id) => document.getElementById(id);
+const line = { facts: null, state: null, latencies: [], incidents: new Map(), decisions: [], arrived: 0 };
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+// Writes a text only when it has changed, so a screen reader and the browser rest in between.
+function write(element, text) {
+  if (element.textContent !== String(text)) element.textContent = text;
+}
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : (100 * share).toFixed(digits));
+const known = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "–");
+const words = (name) => (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
+const clockTime = (wall) => new Date(wall * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+function duration(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 1) return `${Math.floor(seconds)} s`;
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}
+
+function laneColour(name) {
+  const lanes = line.facts?.lanes ?? [];
+  const index = lanes.filter((lane) => !lane.default).findIndex((lane) => lane.name === name);
+  return index < 0 ? "var(--lane-default)" : `var(--lane-${index % 6})`;
+}
+
+// ---- What the line is doing, in one word ----
+
+function status() {
+  const { state } = line;
+  if (!stream.open) return ["bad", "Connection lost"];
+  if (!state || performance.now() - line.arrived > SILENCE_MS / 2) return ["bad", "The line is silent"];
+  const failing = Object.entries(state.health ?? {}).filter(([, part]) => !part.ok);
+  if (failing.length) return ["bad", `${words(failing[0][0])}: ${failing[0][1].text}`];
+  if (state.paused) return ["warn", `Paused: everything goes to ${line.facts?.lanes?.find((l) => l.default)?.name ?? "the default lane"}`];
+  if (state.speed_mm_s === 0) return ["idle", "The belt stands"];
+  return ["good", "Sorting"];
+}
+
+function showStatus() {
+  const [tone, text] = status();
+  $("status").dataset.tone = tone;
+  write($("status-text"), text);
+  document.body.classList.toggle("lost", !stream.open);
+  $("pause").disabled = !stream.open || !line.state;
+}
+
+// ---- The state ----
+
+function showState() {
+  const { state } = line;
+  const { outcomes } = state;
+  write($("speed"), known(state.speed_mm_s, 0));
+  write($("fps"), known(state.fps, 1));
+  write($("on-belt"), state.on_belt);
+  write($("uptime"), duration(state.uptime_s));
+  write($("items"), whole.format(state.born));
+  write($("rate"), state.uptime_s > 5 ? whole.format((60 * state.born) / state.uptime_s) : "–");
+  $("accuracy-figure").hidden = !state.simulated;
+  if (state.simulated) write($("accuracy"), percent(state.simulated.sort_accuracy));
+  write($("outcomes"), outcomeSentence(outcomes, state.reasons));
+  write($("p50"), known(state.latency_ms?.p50, 1));
+  write($("p99"), known(state.latency_ms?.p99, 1));
+  $("pause").setAttribute("aria-pressed", String(Boolean(state.paused)));
+  write($("pause"), state.paused ? "Resume" : "Pause");
+  showHealth(state.health ?? {});
+  showLanes(state);
+  showStages(state.stages ?? {});
+  showStatus();
+}
+
+function outcomeSentence(outcomes, reasons) {
+  const parts = [];
+  if (outcomes.missed) parts.push(`${outcomes.missed} missed`);
+  if (outcomes.lost) parts.push(`${outcomes.lost} lost`);
+  for (const [reason, word] of Object.entries(REASONS)) {
+    if (reasons[reason]) parts.push(`${reasons[reason]} ${word.toLowerCase()}`);
+  }
+  return parts.length ? parts.join(", ") : "None missed, none lost.";
+}
+
+function showHealth(health) {
+  const list = $("health");
+  for (const [name, part] of Object.entries(health)) {
+    let entry = list.querySelector(`[data-part="${CSS.escape(name)}"]`);
+    if (!entry) {
+      entry = make("li");
+      entry.dataset.part = name;
+      list.append(entry);
+    }
+    entry.dataset.ok = part.ok;
+    entry.title = part.text;
+    write(entry, part.ok ? words(name) : `${words(name)} failing`);
+  }
+}
+
+function showLanes(state) {
+  const list = $("lane-list");
+  const total = Object.values(state.lanes).reduce((sum, lane) => sum + lane.items, 0);
+  for (const { name, default: isDefault } of line.facts?.lanes ?? []) {
+    let row = list.querySelector(`[data-lane="${CSS.escape(name)}"]`);
+    if (!row) {
+      row = make("li", "lane");
+      row.dataset.lane = name;
+      row.style.setProperty("--lane", laneColour(name));
+      const title = make("p", "lane-name", name);
+      if (isDefault) title.append(make("small", "", "default"));
+      row.append(title, make("p", "lane-items"), make("p", "lane-classes"), make("p", "lane-quality"), make("div", "lane-bar"));
+      row.lastChild.append(make("span"));
+      list.append(row);
+    }
+    const lane = state.lanes[name] ?? { items: 0, classes: {} };
+    const classes = Object.entries(lane.classes).sort((a, b) => b[1] - a[1]);
+    const quality = state.simulated?.lanes?.[name];
+    write(row.children[1], whole.format(lane.items));
+    write(row.children[2], classes.map(([label, n]) => `${label} ${whole.format(n)}`).join("   ") || "nothing yet");
+    write(row.children[3], quality ? `purity ${percent(quality.purity)} %   yield ${percent(quality.yield)} %` : "");
+    row.children[4].firstChild.style.inlineSize = `${total ? (100 * lane.items) / total : 0}%`;
+  }
+}
+
+// ---- Timing ----
+
+function showStages(stages) {
+  const mean = ([name]) => (stages[name]?.count ? (1000 * stages[name].sum_s) / stages[name].count : 0);
+  const means = STAGES.map(mean);
+  const sum = means.reduce((a, b) => a + b, 0);
+  const [bar, legend] = [$("stages"), $("legend")];
+  if (!bar.children.length) {
+    STAGES.forEach(([, word], i) => {
+      bar.append(make("span", `stage-${i}`));
+      const entry = make("li", `stage-${i}`, word);
+      entry.append(make("b"));
+      legend.append(entry);
+    });
+  }
+  means.forEach((ms, i) => {
+    bar.children[i].style.flexGrow = sum ? ms / sum : 0;
+    write(legend.children[i].lastChild, `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
+  });
+}
+
+function showHistogram() {
+  const { latencies } = line;
+  if (!latencies.length) return;
+  const sorted = [...latencies].sort((a, b) => a - b);
+  const end = nice(sorted[Math.floor(0.99 * (sorted.length - 1))] * 1.15);
+  const bins = new Array(28).fill(0);
+  for (const ms of latencies) bins[Math.min(Math.floor((ms / end) * bins.length), bins.length - 1)] += 1;
+  const most = Math.max(...bins);
+  const plot = $("histogram");
+  if (!plot.children.length) {
+    plot.append(make("div", "bins"), make("p", "axis"));
+    plot.firstChild.append(...bins.map(() => make("span")));
+    plot.lastChild.append(make("span", "", "0"), make("span"), make("span"));
+  }
+  bins.forEach((n, i) => (plot.firstChild.children[i].style.blockSize = `${(100 * n) / most}%`));
+  write(plot.lastChild.children[1], `last ${latencies.length} items`);
+  write(plot.lastChild.children[2], `${end} ms`);
+  plot.setAttribute("aria-label", `How long the last ${latencies.length} decisions took: from ${sorted[0].toFixed(0)} to ${sorted.at(-1).toFixed(0)} milliseconds`);
+}
+
+// The next round number: 1, 2, 3, 5 or 8 times a power of ten.
+function nice(value) {
+  const power = 10 ** Math.floor(Math.log10(Math.max(value, 0.1)));
+  return [1, 2, 3, 5, 8, 10].map((n) => n * power).find((n) => n >= value);
+}
+
+// ---- Decisions ----
+
+function decisionCard(decision) {
+  const card = make("li", "decision");
+  card.style.setProperty("--lane", laneColour(decision.lane));
+  const crop = decision.crop ? make("img") : make("span", "no-crop");
+  if (decision.crop) Object.assign(crop, { src: `/crops/${decision.item_id}.jpg`, alt: "", width: 96, height: 96 });
+  const sure = decision.reason === "classified";
+  const title = make("p", "decision-label", sure ? decision.label : REASONS[decision.reason] ?? decision.reason);
+  const detail = sure ? `${percent(decision.confidence, 0)} %` : decision.label ? `${decision.label}? ${percent(decision.confidence, 0)} %` : "";
+  card.append(crop, title, make("p", "decision-detail", detail), make("p", "decision-lane", decision.lane));
+  card.title = `Item ${decision.item_id}, ${clockTime(decision.wall)}`;
+  return card;
+}
+
+function addDecision(decision) {
+  const list = $("decisions");
+  list.prepend(decisionCard(decision));
+  while (list.children.length > SHOWN_DECISIONS) list.lastChild.remove();
+  $("decisions-empty").hidden = true;
+}
+
+function addLatency(decision) {
+  line.latencies.push(1000 * (decision.decided_at - decision.captured_at));
+  if (line.latencies.length > KEPT_LATENCIES) line.latencies.shift();
+}
+
+// ---- Incidents ----
+
+function showIncidents() {
+  const open = [...line.incidents.values()].filter((incident) => !incident.cleared).reverse();
+  $("incidents-empty").hidden = open.length > 0;
+  $("incidents").replaceChildren(
+    ...open.slice(0, 6).map((incident) => {
+      const entry = make("li", "incident");
+      const clear = make("button", "button quiet", "Clear");
+      clear.type = "button";
+      clear.setAttribute("aria-label", `Clear ${words(incident.name)}`);
+      clear.addEventListener("click", () => post(`/incidents/${incident.number}/clear`, {}));
+      const head = make("p", "incident-name", words(incident.name));
+      head.append(make("time", "", clockTime(incident.wall)));
+      entry.append(head, make("p", "incident-cause", `${words(incident.cause)}; ${incident.action}.`));
+      entry.append(make("p", "incident-advice", ADVICE[incident.scope] ?? ADVICE.line), clear);
+      return entry;
+    }),
+  );
+}
+
+// ---- The picture, and over it what belongs to exactly that picture ----
+
+const view = {
+  waiting: null, // the newest picture event that was not fetched yet
+  known: new Map(), // picture events by frame number: an answer may be newer than the question
+  busy: false,
+
+  announce(about) {
+    view.waiting = about;
+    view.known.set(about.seq, about);
+    if (view.known.size > 12) view.known.delete(view.known.keys().next().value);
+    if (!view.busy && !document.hidden) view.fetch();
+  },
+
+  async fetch() {
+    view.busy = true;
+    view.waiting = null;
+    try {
+      const answer = await fetch("/picture.jpg", { cache: "no-store" });
+      if (!answer.ok) return;
+      const seq = Number(answer.headers.get("Sortline-Frame"));
+      const picture = await createImageBitmap(await answer.blob());
+      const canvas = $("picture");
+      if (canvas.width !== picture.width || canvas.height !== picture.height) {
+        [canvas.width, canvas.height] = [picture.width, picture.height];
+        $("view").style.setProperty("--shape", `${picture.width} / ${picture.height}`);
+      }
+      canvas.getContext("2d").drawImage(picture, 0, 0);
+      picture.close();
+      $("notice").hidden = true;
+      if (view.known.has(seq)) view.annotate(view.known.get(seq));
+    } catch {
+      // A picture that was cut off is followed by the next one.
+    } finally {
+      view.busy = false;
+      if (view.waiting && !document.hidden) view.fetch();
+    }
+  },
+
+  annotate({ full: [width, height], items }) {
+    const overlay = $("overlay");
+    view.gates(overlay, width, height);
+    const left = new Map([...overlay.querySelectorAll(".box")].map((box) => [box.dataset.item, box]));
+    for (const item of items) {
+      let box = left.get(String(item.id));
+      left.delete(String(item.id));
+      if (!box) {
+        box = make("div", "box");
+        box.dataset.item = item.id;
+        box.append(make("span", "tag"));
+        overlay.append(box);
+      }
+      const [x, y, w, h] = item.box;
+      box.style.setProperty("--lane", item.lane ? laneColour(item.lane) : "var(--lane-none)");
+      box.style.left = `${(100 * x) / width}%`;
+      box.style.top = `${(100 * y) / height}%`;
+      box.style.width = `${(100 * w) / width}%`;
+      box.style.height = `${(100 * h) / height}%`;
+      box.classList.toggle("low", y < 0.09 * height);
+      const text = item.label ? `${item.label} ${percent(item.confidence, 0)} %` : "";
+      write(box.firstChild, `${item.id}${text ? "  " + text : ""}`);
+    }
+    for (const box of left.values()) box.remove();
+  },
+
+  // A diverter that stands within the picture is drawn where it stands.
+  gates(overlay, width, height) {
+    const belt = line.facts?.belt;
+    if (!belt || overlay.dataset.gates) return;
+    overlay.dataset.gates = "drawn";
+    const flat = belt.direction === "right" || belt.direction === "left";
+    const length = flat ? width : height;
+    const sign = belt.direction === "right" || belt.direction === "down" ? 1 : -1;
+    for (const lane of line.facts.lanes.filter((one) => one.distance_mm)) {
+      const at = length / 2 + sign * lane.distance_mm * belt.pixels_per_mm;
+      if (at < 0 || at > length) continue;
+      const gate = make("div", `gate ${flat ? "" : "across"}`);
+      gate.style[flat ? "left" : "top"] = `${(100 * at) / length}%`;
+      gate.style.setProperty("--lane", laneColour(lane.name));
+      gate.append(make("span", "tag", lane.name));
+      overlay.append(gate);
+    }
+  },
+};
+
+// ---- The stream ----
+
+const handlers = {
+  hello(all) {
+    Object.assign(line, { facts: all.facts, state: all.state, incidents: new Map(all.incidents.map((i) => [i.number, i])) });
+    line.latencies = all.latencies_ms;
+    for (const id of ["decisions", "lane-list", "overlay"]) $(id).replaceChildren();
+    delete $("overlay").dataset.gates;
+    $("decisions-empty").hidden = false;
+    all.decisions.slice(-SHOWN_DECISIONS).forEach(addDecision);
+    const { model, version } = all.facts;
+    write($("foot"), model ? `${model.name} ${model.version} on ${model.provider}, ${model.threads} thread${model.threads > 1 ? "s" : ""}   ·   ${all.facts.camera?.source ?? ""}   ·   sortline ${version}` : "");
+    showIncidents();
+    showHistogram();
+    if (all.state?.outcomes) handlers.state(all.state);
+  },
+  state(state) {
+    line.state = state;
+    line.arrived = performance.now();
+    showState();
+  },
+  decision(decision) {
+    addLatency(decision);
+    addDecision(decision);
+    showHistogram();
+  },
+  incident(incident) {
+    line.incidents.set(incident.number, incident);
+    showIncidents();
+  },
+  picture: (about) => view.announce(about),
+};
+
+const stream = {
+  source: null,
+  open: false,
+  heard: 0,
+  wait: 500,
+
+  connect() {
+    stream.source?.close();
+    stream.source = new EventSource("/events");
+    stream.heard = performance.now();
+    for (const [name, handle] of Object.entries(handlers)) {
+      stream.source.addEventListener(name, (event) => {
+        stream.heard = performance.now();
+        stream.open = true;
+        stream.wait = 500;
+        handle(JSON.parse(event.data));
+      });
+    }
+    stream.source.addEventListener("error", stream.lost);
+  },
+
+  // The browser gives up for good on some answers (a full house, a restart), so coming back is done here.
+  lost() {
+    stream.source.close();
+    stream.open = false;
+    showStatus();
+    clearTimeout(stream.timer);
+    stream.timer = setTimeout(stream.connect, stream.wait);
+    stream.wait = Math.min(2 * stream.wait, 5000);
+  },
+
+  watch() {
+    if (document.hidden || stream.source?.readyState === EventSource.CLOSED) return;
+    if (performance.now() - stream.heard > 2 * SILENCE_MS) stream.lost();
+    else showStatus();
+  },
+};
+
+async function post(path, body) {
+  const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  if (answer.status === 401) location.assign("/login");
+}
+
+// Pausing only makes everything pass by, so one touch does it. Resuming moves machinery: it asks first.
+async function pauseOrResume() {
+  if (!line.state?.paused) return post("/commands", { command: "pause", paused: true });
+  const dialog = $("resume");
+  dialog.returnValue = "";
+  dialog.showModal();
+}
+
+$("pause").addEventListener("click", pauseOrResume);
+$("resume").addEventListener("close", () => {
+  if ($("resume").returnValue === "resume") post("/commands", { command: "pause", paused: false });
+});
+$("theme").addEventListener("click", theme.toggle);
+document.addEventListener("visibilitychange", () => {
+  // A page that nobody sees takes no viewer's place.
+  if (document.hidden) {
+    stream.source?.close();
+  } else {
+    stream.connect();
+  }
+});
+setInterval(stream.watch, 1000);
+stream.connect();
