@@ -11,10 +11,10 @@ from math import cos, pi, sin, tau
 import cv2
 import numpy as np
 
-from edge.simulator.arrivals import FOREIGN
+from edge.simulator.arrivals import FOREIGN, PART_SIZES_MM
 
 # Points are computed this many times finer than the specimen is kept, for smooth outlines.
-OVERSAMPLING = 3
+OVERSAMPLING = 2
 METALS_BGR = {
     "steel": (0.93, 0.92, 0.90),
     "zinc": (0.78, 0.93, 0.97),
@@ -84,15 +84,15 @@ class _Drawn:
 def draw(label: str, specimen: int, length_px: float) -> Specimen:
     """Draws one specimen of a class, its longest side length_px pixels; the same number is the same part."""
     rng = np.random.default_rng([specimen, *label.encode()])
-    size = max(round(length_px * 1.08), 12)
-    fine = size * OVERSAMPLING
-    axis = ((np.arange(fine, dtype=np.float32) + 0.5) / fine - 0.5) * (size / length_px)
-    relief = _Relief(*np.meshgrid(axis, axis), rng)
-    drawn = PAINTERS[label](relief)
-    return _finish(relief, drawn, size, length_px)
+    length_mm, width_mm = PART_SIZES_MM[label]
+    size = tuple(max(round(side * length_px * 1.08), 12) for side in (1.0, width_mm / length_mm))
+    axes = [(np.arange(n * OVERSAMPLING, dtype=np.float32) + 0.5) / OVERSAMPLING - n / 2 for n in size]
+    x, y = np.meshgrid(*(axis / np.float32(length_px) for axis in axes))
+    relief = _Relief(x, y, rng)
+    return _finish(relief, PAINTERS[label](relief), (size[0], size[1]), length_px)
 
 
-def _finish(relief: _Relief, drawn: _Drawn, size: int, length_px: float) -> Specimen:
+def _finish(relief: _Relief, drawn: _Drawn, size: tuple[int, int], length_px: float) -> Specimen:
     """Turns a drawing into what is kept: normals from the height, scratches, and the smooth outline."""
     step, rng = relief.step, relief.rng
     height = drawn.height
@@ -101,30 +101,35 @@ def _finish(relief: _Relief, drawn: _Drawn, size: int, length_px: float) -> Spec
     dx = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * step))
     dy = cv2.Sobel(height, cv2.CV_32F, 0, 1, ksize=3, scale=1 / (8 * step))
     norm = 1 / np.sqrt(dx * dx + dy * dy + 1)
-    slope = np.dstack([-dx * norm, -dy * norm])
-    alpha = np.clip(drawn.inside / step + 0.5, 0, 1)
+    alpha = np.clip(drawn.inside / step + 0.5, 0, 1).astype(np.float32)
     if drawn.opacity is not None:
         alpha = alpha * drawn.opacity
     stains = 1 - 0.10 * np.clip(relief.wear(0.15), 0, 2) - 0.05 * np.clip(relief.wear(0.03), 0, 2)
-    paint = np.broadcast_to(np.asarray(drawn.paint, np.float32), (*height.shape, 3)) * (1 - drawn.dark)[..., None]
-    paint = paint * stains[..., None] * float(rng.uniform(0.9, 1.05))
-    weighted = np.dstack([paint * alpha[..., None], slope * alpha[..., None]])
-    small = [cv2.resize(np.ascontiguousarray(part), (size, size), interpolation=cv2.INTER_AREA) for part in
-             (weighted[..., :3], weighted[..., 3:])]
-    opacity = cv2.resize(alpha, (size, size), interpolation=cv2.INTER_AREA)
-    whole = np.maximum(opacity, 1e-3)[..., None]
-    colour = np.clip(small[0] / whole, 0, 1)
+    shade = (1 - drawn.dark) * stains * alpha * float(rng.uniform(0.9, 1.05))
+    opacity = _shrunk(alpha, size)
+    whole = 1 / np.maximum(opacity, 1e-3)
+    # Paint and slope are averaged by opacity, so that no edge takes on what lies outside.
+    if isinstance(drawn.paint, tuple):
+        colour = _shrunk(shade, size)[..., None] * np.array(drawn.paint, np.float32)
+    else:
+        colour = _shrunk(drawn.paint * shade[..., None], size)
+    colour = colour * whole[..., None]
+    slope = [_shrunk(-d * norm * alpha, size) * whole for d in (dx, dy)]
     return Specimen(
-        paint=np.round(np.dstack([colour, opacity]) * 255).astype(np.uint8),
-        slope=np.round(np.clip(small[1] / whole, -1, 1) * 127 + 127).astype(np.uint8),
+        paint=np.round(np.dstack([np.clip(colour, 0, 1), opacity]) * 255).astype(np.uint8),
+        slope=np.round(np.clip(np.dstack(slope), -1, 1) * 127 + 127).astype(np.uint8),
         metal=drawn.metal,
         tall_px=drawn.tall * length_px,
     )
 
 
+def _shrunk(fine: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(fine.astype(np.float32, copy=False), size, interpolation=cv2.INTER_AREA)
+
+
 def _metal(rng: np.random.Generator) -> tuple[float, float, float]:
     base = METALS_BGR[str(rng.choice(list(METALS_BGR), p=METAL_SHARES))]
-    b, g, r = (channel * rng.uniform(0.95, 1.05) for channel in base)
+    b, g, r = (channel * rng.uniform(0.98, 1.02) for channel in base)
     return b, g, r
 
 
@@ -262,8 +267,9 @@ def _gear(r: _Relief) -> _Drawn:
     angle, points = tau / teeth, []
     for tooth in range(teeth):
         middle = tooth * angle
-        for offset, radius in ((-0.27, root), (-0.20, root + 0.45 * (0.5 - root)), (-0.11, 0.5), (0.11, 0.5),
-                               (0.20, root + 0.45 * (0.5 - root)), (0.27, root)):
+        flank = root + 0.5 * (0.5 - root)
+        profile = ((-0.30, root), (-0.245, flank), (-0.14, 0.5), (0.14, 0.5), (0.245, flank), (0.30, root))
+        for offset, radius in profile:
             points.append((radius * cos(middle + offset * angle), radius * sin(middle + offset * angle)))
     outline = r.polygon(np.array(points))
     distance = np.hypot(r.x, r.y)
@@ -344,9 +350,9 @@ def _paper(r: _Relief) -> _Drawn:
 def _pebble(r: _Relief) -> _Drawn:
     rng = r.rng
     turn = np.arctan2(r.y, r.x * rng.uniform(0.75, 0.95))
-    wobble: np.ndarray = np.zeros_like(r.x)
+    wobble = np.zeros(r.x.shape)
     for n in range(2, 5):
-        wobble = wobble + rng.uniform(0, 0.035) * np.cos(n * turn + rng.uniform(0, tau))
+        wobble += rng.uniform(0, 0.035) * np.cos(n * turn + rng.uniform(0, tau))
     distance = np.hypot(r.x, r.y * rng.uniform(1.1, 1.3))
     inside = (0.44 + wobble - distance).astype(np.float32)
     height = 0.8 * np.sqrt(np.clip(inside, 0, 1)) * 0.5 + 0.006 * r.wear(0.03)

@@ -13,7 +13,8 @@ from edge.simulator.world import World
 
 # After so many millimetres the belt's pattern repeats, as a belt does once round.
 BELT_PX = 2048
-BLURS_KEPT = 3
+BLURS_KEPT = 2
+LONGEST_BLUR_PX = 64
 NOISE_PLACES = 96
 SHADOW_MM = 40.0
 
@@ -30,8 +31,11 @@ class Scene:
         self._settings = settings = world.settings
         self._rng = np.random.default_rng([settings.seed, 1])
         self._sprites = Sprites(settings)
-        self._made: dict[int, tuple[int, Sprite]] = {}
-        self._strip = _belt(settings.across_px, self._rng)
+        self._still: dict[int, Sprite] = {}
+        self._moving: dict[int, Sprite] = {}
+        self._moving_px = 0
+        self._upright = settings.direction in {"down", "up"}
+        self._strip = self._long_belt()
         self._strips: OrderedDict[int, np.ndarray] = OrderedDict()
         self._gain = self._light()
         self._bright, self._faint = self._noise()
@@ -42,6 +46,7 @@ class Scene:
         """The picture at a moment on the line's clock: a new uint8 [H, W, 3] BGR that the caller owns."""
         s = self._settings
         blur_px = round(abs(self.world.speed_mm_s(at)) * s.exposure_ms * 1e-3 * s.pixels_per_mm)
+        blur_px = min(blur_px, LONGEST_BLUR_PX)
         frame = self._bare_belt(at, blur_px)
         for _, sprite, x, y in self._laid(at, blur_px):
             _paste(frame, sprite, x, y)
@@ -71,15 +76,13 @@ class Scene:
 
     def _laid(self, at: float, blur_px: int) -> list[tuple[TrueItem, Sprite, int, int]]:
         """The items in view with their sprites and where each sprite's top left pixel lies."""
-        laid, made = [], {}
-        for item in self.world.in_view(at, SHADOW_MM):
-            kept = self._made.get(item.id)
-            if kept is None or kept[0] != blur_px:
-                kept = blur_px, self._sprites.make(item, blur_px)
-            made[item.id] = kept
-            laid.append((item, kept[1], *self._place(item, kept[1], at)))
-        self._made = made
-        return laid
+        items = self.world.in_view(at, SHADOW_MM)
+        self._still = {item.id: self._still.get(item.id) or self._sprites.make(item) for item in items}
+        kept = self._moving if self._moving_px == blur_px else {}
+        blur = (1, blur_px) if self._upright else (blur_px, 1)
+        self._moving = {key: kept.get(key) or still.smeared(*blur) for key, still in self._still.items()}
+        self._moving_px = blur_px
+        return [(item, moving, *self._place(item, moving, at)) for item in items if (moving := self._moving[item.id])]
 
     def _place(self, item: TrueItem, sprite: Sprite, at: float) -> tuple[int, int]:
         # The belt's own shift is rounded first and once, so that items never slide on its texture.
@@ -99,33 +102,33 @@ class Scene:
         s = self._settings
         strip = self._strip_at(blur_px)
         dx, dy = self._shift(at)
-        if s.direction in {"right", "left"}:
-            start = -dx % BELT_PX
-            frame = strip[:, start : start + s.width].copy()
-            frame[: self._rail], frame[-self._rail :] = self._rails[:, None], self._rails[::-1, None]
-        else:
+        if self._upright:
             start = -dy % BELT_PX
             frame = strip[start : start + s.height].copy()
             frame[:, : self._rail], frame[:, -self._rail :] = self._rails[None], self._rails[None, ::-1]
+        else:
+            start = -dx % BELT_PX
+            frame = strip[:, start : start + s.width].copy()
+            frame[: self._rail], frame[-self._rail :] = self._rails[:, None], self._rails[::-1, None]
         return frame
 
     def _strip_at(self, blur_px: int) -> np.ndarray:
-        """The belt's strip smeared by its motion, long enough that every part of it is one slice."""
+        """The belt's strip smeared by its motion: [H, W, 3] with BELT_PX and one picture more along the belt."""
         if blur_px not in self._strips:
-            around = self._settings.along_px + 64
-            longer = np.concatenate([self._strip[:, -64:], np.tile(self._strip, (1, 1 + around // BELT_PX, 1))], axis=1)
-            longer = longer[:, : 64 + BELT_PX + around]
-            if longer.shape[1] < 64 + BELT_PX + around:
-                longer = np.concatenate([longer, self._strip], axis=1)[:, : 64 + BELT_PX + around]
-            blurred = cv2.blur(longer, (blur_px, 1)) if blur_px > 1 else longer
-            strip = blurred[:, 64 : 64 + BELT_PX + self._settings.along_px]
-            if self._settings.direction in {"down", "up"}:
-                strip = strip.transpose(1, 0, 2)
-            self._strips[blur_px] = np.ascontiguousarray(strip)
+            kernel = (1, blur_px) if self._upright else (blur_px, 1)
+            strip = cv2.blur(self._strip, kernel) if blur_px > 1 else self._strip
+            self._strips[blur_px] = strip[LONGEST_BLUR_PX:] if self._upright else strip[:, LONGEST_BLUR_PX:]
             if len(self._strips) > BLURS_KEPT:
                 self._strips.popitem(last=False)
         self._strips.move_to_end(blur_px)
         return self._strips[blur_px]
+
+    def _long_belt(self) -> np.ndarray:
+        """One round of belt and as much again of it that every picture is one slice, with room to blur."""
+        once = _belt(self._settings.across_px, self._rng)
+        needed = LONGEST_BLUR_PX + BELT_PX + self._settings.along_px + LONGEST_BLUR_PX
+        belt = np.take(once, (np.arange(needed) - LONGEST_BLUR_PX) % BELT_PX, axis=1)
+        return np.ascontiguousarray(belt.transpose(1, 0, 2)) if self._upright else belt
 
     def _brightness(self, at: float) -> float:
         s, t = self._settings, at - self.world.start

@@ -37,6 +37,17 @@ class Sprite:
     through: np.ndarray
     solid: Box
 
+    def smeared(self, x_px: int, y_px: int) -> "Sprite":
+        """The same item while it moves x_px to the side, or y_px up or down, in one exposure."""
+        if max(x_px, y_px) < 2:
+            return self
+        dx, dy = x_px // 2 + 1, y_px // 2 + 1
+        kernel = max(x_px, 1), max(y_px, 1)
+        light = cv2.copyMakeBorder(self.light, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=(0, 0, 0))
+        through = cv2.copyMakeBorder(self.through, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+        solid = Box(self.solid.x + dx, self.solid.y + dy, self.solid.width, self.solid.height)
+        return Sprite(cv2.blur(light, kernel), cv2.blur(through, kernel), solid)
+
 
 class Sprites:
     """Makes sprites. Keeps the specimens it has drawn, the newest SPECIMENS_KEPT of them."""
@@ -47,14 +58,14 @@ class Sprites:
         self._specimens: OrderedDict[tuple[str, int], Specimen] = OrderedDict()
         self._metal, self._dull = _light_table(metal=True), _light_table(metal=False)
 
-    def make(self, item: TrueItem, blur_px: int = 0) -> Sprite:
-        """The sprite of one item, smeared by blur_px along the belt's travel."""
+    def make(self, item: TrueItem) -> Sprite:
+        """The sprite of one item, standing still."""
         specimen, own_px = self._specimen(item)
         scale = item.length_mm * self._settings.pixels_per_mm / own_px
         angle = item.angle_deg + TURN_DEG[self._settings.direction]
         tall = specimen.tall_px * scale
         shadow_px = np.array((-LAMP[0], -LAMP[1])) / LAMP[2] * tall
-        margin = ceil(max(abs(shadow_px)) + tall + blur_px / 2) + 3
+        margin = ceil(max(abs(shadow_px)) + tall) + 3
         paint, slope = _turned(specimen, angle, scale, margin)
         opacity = paint[..., 3].astype(np.float32) / 255
         colour = self._lit(paint, slope, specimen.metal)
@@ -62,12 +73,7 @@ class Sprites:
         opaque = np.maximum(opacity, opacity + (1 - opacity) * shadow)
         light = np.round(colour * opacity[..., None]).astype(np.uint8)
         through = np.repeat(np.round((1 - opaque) * 255).astype(np.uint8)[..., None], 3, axis=2)
-        solid = _bounds(opacity)
-        if blur_px > 1:
-            kernel = (blur_px, 1) if self._settings.direction in {"right", "left"} else (1, blur_px)
-            light = cv2.blur(light, kernel, borderType=cv2.BORDER_REPLICATE)
-            through = cv2.blur(through, kernel, borderType=cv2.BORDER_REPLICATE)
-        return Sprite(light, through, solid)
+        return Sprite(light, through, _bounds(opacity))
 
     def _specimen(self, item: TrueItem) -> tuple[Specimen, float]:
         """The item's specimen, and how many pixels its longest side has."""
@@ -150,5 +156,5 @@ def _light_table(metal: bool) -> np.ndarray:
     mirrored = 2 * nz * (nx * -0.63 + ny * -0.77)
     lamp = np.exp(-np.square((mirrored - 0.66) / 0.24)) * 0.55
     fill = np.exp(-np.square((mirrored + 0.75) / 0.20)) * 0.16
-    room = 0.36 + 0.24 * mirrored_z + 0.14 * mirrored
+    room = 0.46 + 0.24 * mirrored_z + 0.16 * mirrored
     return np.clip(room + lamp + fill + 0.75 * glint**60, 0.05, 1.5).astype(np.float32)
