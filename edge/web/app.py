@@ -36,7 +36,7 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     _answer_errors(app)
     _add_health(app, hub)
     _add_page(app, hub)
-    _add_predict(app, classifier and Predictor(classifier, config))
+    _add_predict(app, Predictor(classifier, config) if classifier else None)
     return app
 
 

@@ -55,7 +55,7 @@ def serve(listening: socket.socket, channel: Channel) -> None:
         reader.join()
 
 
-class Server(TcpWSGIServer):
+class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     """waitress on a socket that listens already: bounded in all it keeps, and quick to end."""
 
     def __init__(self, app: Flask, listening: socket.socket) -> None:

@@ -221,9 +221,13 @@ class WebSide:
                 self._state_waits = self._state is not None
             for message, pixels in again:
                 _send_pixels(channel, message, pixels)
+            next_ping = 0.0
             while True:
+                if (now := time.monotonic()) >= next_ping:
+                    channel.send({"kind": "ping"})
+                    next_ping = now + PING_S
                 with self._changed:
-                    due = self._changed.wait_for(lambda: self._something_waits(channel), PING_S)
+                    self._changed.wait_for(lambda: self._something_waits(channel), PING_S)
                     if self._channel is not channel or self._stopping.is_set():
                         return
                     events, picture = list(self._events), self._picture
@@ -231,8 +235,6 @@ class WebSide:
                     self._events.clear()
                     self._kept.extend(events)
                     self._picture, self._state_waits = None, False
-                if not due:
-                    channel.send({"kind": "ping"})
                 for message, pixels in events:
                     _send_pixels(channel, message, pixels)
                 if state is not None:
@@ -280,7 +282,7 @@ def _send_pixels(channel: Channel, message: Message, pixels: np.ndarray | None) 
         channel.send(message)
         return
     height, width = pixels.shape[:2]
-    channel.send({**message, "size": [width, height]}, memoryview(pixels).cast("B"))
+    channel.send({**message, "size": [width, height]}, pixels.data.cast("B"))
 
 
 def _send_picture(channel: Channel, frame: Frame, items: list[dict[str, Any]]) -> None:

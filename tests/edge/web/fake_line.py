@@ -58,7 +58,7 @@ def facts(line: LineConfig) -> dict[str, Any]:
 
 def kind_of(item: int) -> int:
     """Which of KINDS an item is: fixed, but without a pattern that the eye finds."""
-    return int(item * item * 7 + item * 3) % 11 % 3
+    return (item * 2654435761 >> 7) % 5 % 3
 
 
 def items_at(t: float) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def frame_at(t: float) -> Frame:
              middle[1] + round(side * 0.46 * math.sin(math.radians(angle + 60 * k))))
             for k in range(6)
         ]  # fmt: skip
-        shadow = np.array(points, np.int32) + (5, 7)
+        shadow = np.add(np.array(points, np.int32), (5, 7))
         cv2.fillPoly(pixels, [shadow], (70, 70, 70), cv2.LINE_AA)
         cv2.fillPoly(pixels, [np.array(points, np.int32)], colour, cv2.LINE_AA)
         light = tuple(min(round(c * 1.25), 255) for c in colour)
