@@ -4,7 +4,7 @@ Each is a small relief: a height above the belt for every point, from which the 
 once the part lies at its angle, so a highlight stays where the lamp is however the part is turned.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import cos, pi, sin, tau
 
@@ -52,14 +52,27 @@ class _Relief:
     def step(self) -> float:
         return float(self.x[0, 1] - self.x[0, 0])
 
-    def polygon(self, points: np.ndarray) -> np.ndarray:
-        """How far inside a polygon [n, 2] each point lies; negative outside, exact near the edge."""
-        mask = np.zeros(self.x.shape, np.uint8)
-        corners = np.round((points - (self.x[0, 0], self.y[0, 0])) / self.step * 16).astype(np.int32)
-        cv2.fillPoly(mask, [corners], 255, cv2.LINE_8, 4)
-        inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
-        outside = cv2.distanceTransform(255 - mask, cv2.DIST_L2, 5)
-        return ((inside - outside) * self.step).astype(np.float32)
+    @property
+    def distance(self) -> np.ndarray:
+        return np.hypot(self.x, self.y)
+
+    @property
+    def turn(self) -> np.ndarray:
+        """The direction from the middle, 0 to 1 for a full turn, clockwise from the right."""
+        return (np.arctan2(self.y, self.x) / np.float32(tau)) % 1
+
+    def outline(self, turns: Sequence[float], radii: Sequence[float], repeats: int = 1) -> np.ndarray:
+        """How far inside a closed outline each point lies, negative outside.
+
+        The outline is given by its radius at some turns (0 to 1, ascending), repeated round the middle.
+        """
+        place = self.turn * repeats % 1
+        around = [turns[-1] - 1, *turns, turns[0] + 1], [radii[-1], *radii, radii[0]]
+        radius = np.interp(place, *around).astype(np.float32)
+        # Across a sloping flank the distance is shorter than along the radius.
+        steps = np.interp(place + 1e-3, *around) - np.interp(place - 1e-3, *around)
+        slope = steps / 2e-3 * repeats / tau / np.maximum(self.distance, 0.05)
+        return ((radius - self.distance) / np.sqrt(1 + slope * slope)).astype(np.float32)
 
     def wear(self, size: float) -> np.ndarray:
         """Smooth random unevenness of about unit spread, with features of the given size."""
@@ -95,7 +108,7 @@ def draw(label: str, specimen: int, length_px: float) -> Specimen:
 def _finish(relief: _Relief, drawn: _Drawn, size: tuple[int, int], length_px: float) -> Specimen:
     """Turns a drawing into what is kept: normals from the height, scratches, and the smooth outline."""
     step, rng = relief.step, relief.rng
-    height = drawn.height
+    height: np.ndarray = drawn.height.astype(np.float32)
     if drawn.metal:
         height = height + 0.0006 * relief.wear(0.012) + 0.0012 * relief.wear(0.08)
     dx = cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=1 / (8 * step))
@@ -141,7 +154,7 @@ def _rounded(inside: np.ndarray, width: float, height: float) -> np.ndarray:
 
 def _ngon(corners: int, radius: float, turn: float = 0.0) -> np.ndarray:
     angles = turn + np.arange(corners) * tau / corners
-    return radius * np.stack([np.cos(angles), np.sin(angles)], 1)
+    return (radius * np.stack([np.cos(angles), np.sin(angles)], 1)).astype(np.float32)
 
 
 def _ridges(phase: np.ndarray) -> np.ndarray:
@@ -184,16 +197,16 @@ def _nut(r: _Relief) -> _Drawn:
     """A hex nut lying flat: chamfered hexagon, threaded hole."""
     rng = r.rng
     hole = 0.5 * rng.uniform(0.50, 0.58)
-    distance = np.hypot(r.x, r.y)
-    hexagon = r.polygon(_ngon(6, 0.5))
+    distance = r.distance
+    flats = (r.x * nx + r.y * ny for nx, ny in _ngon(6, 1.0, pi / 6))
+    hexagon = np.float32(0.433) - np.maximum.reduce(list(flats))
     thick = 0.36
     flat = 0.433 * rng.uniform(0.93, 0.98)
     top = np.minimum(thick - np.clip(distance - flat, 0, 1) * 0.9, thick)
     sides = _rounded(hexagon, 0.025, thick)
-    turn = np.arctan2(r.y, r.x) / tau
     pitch = hole * 0.16
     inner = np.clip((hole - distance) / (hole * 0.22), 0, 1)
-    thread = _ridges(distance / pitch * 0.9 + turn) * 0.035
+    thread = _ridges(distance / pitch * 0.9 + r.turn) * 0.035
     height = np.minimum(top, sides)
     in_hole = distance < hole
     height = np.where(in_hole, thick * (1 - inner * 0.9) + thread, height)
@@ -264,15 +277,9 @@ def _gear(r: _Relief) -> _Drawn:
     rng = r.rng
     teeth = int(rng.integers(11, 19))
     root = 0.5 * (1 - 2.6 / (teeth + 2))
-    angle, points = tau / teeth, []
-    for tooth in range(teeth):
-        middle = tooth * angle
-        flank = root + 0.5 * (0.5 - root)
-        profile = ((-0.30, root), (-0.245, flank), (-0.14, 0.5), (0.14, 0.5), (0.245, flank), (0.30, root))
-        for offset, radius in profile:
-            points.append((radius * cos(middle + offset * angle), radius * sin(middle + offset * angle)))
-    outline = r.polygon(np.array(points))
-    distance = np.hypot(r.x, r.y)
+    flank = root + 0.5 * (0.5 - root)
+    tooth = (0.20, 0.255, 0.36, 0.64, 0.745, 0.80), (root, flank, 0.5, 0.5, flank, root)
+    outline, distance = r.outline(*tooth, teeth), r.distance
     bore = root * rng.uniform(0.20, 0.30)
     hub = bore * rng.uniform(1.65, 1.95)
     rim = root * rng.uniform(0.78, 0.86)
@@ -330,19 +337,17 @@ def _leaf(r: _Relief) -> _Drawn:
 
 def _paper(r: _Relief) -> _Drawn:
     rng = r.rng
-    corners = int(rng.integers(9, 14))
-    angles = np.sort(rng.uniform(0, tau, corners))
-    angles = (np.arange(corners) + 0.5 * (angles / tau * corners - np.arange(corners))) / corners * tau
-    radii = rng.uniform(0.36, 0.5, corners)
-    outline = r.polygon(np.stack([radii * np.cos(angles), radii * np.sin(angles)], 1))
-    # Crumples: the upper envelope of many random planes is a ball of flat facets and sharp folds.
-    height = np.full(r.x.shape, 1.0, np.float32)
-    for _ in range(34):
-        a, tilt = rng.uniform(0, tau), rng.uniform(0.15, 1.1)
-        height = np.minimum(height, 0.34 + rng.uniform(0, 0.1) - tilt * (r.x * cos(a) + r.y * sin(a)))
-    for _ in range(6):
-        a, offset = rng.uniform(0, tau), rng.uniform(-0.3, 0.3)
-        height = height + 0.05 * np.abs(r.x * cos(a) + r.y * sin(a) - offset)
+    corners = int(rng.integers(10, 16))
+    turns = (np.arange(corners) + rng.uniform(0.1, 0.9, corners)) / corners
+    outline = r.outline(turns.tolist(), rng.uniform(0.36, 0.5, corners).tolist())
+    # Crumples: folds at random, the finer the shallower, over a ball.
+    height: np.ndarray = 0.22 * np.sqrt(np.clip(0.52 - r.distance, 0, 1))
+    for depth, count in ((0.30, 8), (0.16, 14), (0.08, 20)):
+        for _ in range(count):
+            a, offset = rng.uniform(0, tau), rng.uniform(-0.45, 0.45)
+            across = r.x * cos(a) + r.y * sin(a) - offset
+            reach = np.clip(r.y * cos(a) - r.x * sin(a) + rng.uniform(-0.3, 0.3), 0, 1)
+            height = height + depth * np.abs(across) * np.sign(rng.uniform(-1, 1)) * np.minimum(reach * 6, 1)
     shade = rng.uniform(0.85, 0.98)
     return _Drawn(outline, height, np.zeros_like(r.x), (shade * 0.97, shade, shade), metal=0.0, tall=0.22)
 
@@ -354,7 +359,7 @@ def _pebble(r: _Relief) -> _Drawn:
     for n in range(2, 5):
         wobble += rng.uniform(0, 0.035) * np.cos(n * turn + rng.uniform(0, tau))
     distance = np.hypot(r.x, r.y * rng.uniform(1.1, 1.3))
-    inside = (0.44 + wobble - distance).astype(np.float32)
+    inside = (0.44 + wobble * distance * 2 - distance).astype(np.float32)
     height = 0.8 * np.sqrt(np.clip(inside, 0, 1)) * 0.5 + 0.006 * r.wear(0.03)
     tone = rng.uniform(0.35, 0.65)
     paint = (tone * 0.88, tone * 0.95, tone)

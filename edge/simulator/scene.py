@@ -133,7 +133,7 @@ class Scene:
     def _brightness(self, at: float) -> float:
         s, t = self._settings, at - self.world.start
         # A slow wander over 20 s, and the beat of mains light against the frame rate at 7 Hz.
-        return (1 + s.light_drift * sin(tau * t / 20)) * (1 + s.flicker * sin(tau * 7 * t))
+        return s.brightness * (1 + s.light_drift * sin(tau * t / 20)) * (1 + s.flicker * sin(tau * 7 * t))
 
     def _light(self) -> np.ndarray:
         """The uneven light: uint8 [H, W, 3], 255 where it is brightest."""

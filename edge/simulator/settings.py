@@ -28,8 +28,9 @@ class SimulatorSettings(Settings):
     different ones a class exist; foreign is the share of objects of no class. item_mm is an item's
     longest side; without it each kind of part has its own size.
 
-    The camera: noise is the sensor's standard deviation in grey levels, light the share by which the
-    darkest corner is darker than the brightest spot, exposure_ms what blurs the moving belt.
+    The camera: noise is the sensor's standard deviation in grey levels, brightness the light's strength,
+    light the share by which the darkest corner is darker than the brightest spot, exposure_ms what
+    blurs the moving belt.
     light_drift and flicker are the share by which the light wanders slowly and trembles fast. drop is
     the share of pictures that are lost, drop_burst at a time; at freeze_at seconds no picture comes
     for freeze_s. A hand passes through the picture `hand` times a minute. After `seconds` the source
@@ -57,6 +58,7 @@ class SimulatorSettings(Settings):
     fps: float = Field(default=60.0, gt=0, le=1000)
     pixels_per_mm: float = Field(default=1.6, gt=0, le=100)
     noise: float = Field(default=3.0, ge=0, le=60)
+    brightness: float = Field(default=1.0, ge=0.1, le=3)
     light: float = Field(default=0.25, ge=0, le=0.9)
     exposure_ms: float = Field(default=1.0, ge=0, le=100)
     light_drift: float = Field(default=0.0, ge=0, le=0.9)
