@@ -2,8 +2,8 @@
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
-from math import cos, pi, radians, sin
+from dataclasses import dataclass, replace
+from math import cos, hypot, pi, radians, sin
 
 import numpy as np
 
@@ -12,16 +12,29 @@ from edge.picture import SUFFIXES
 from edge.simulator.settings import SimulatorSettings
 
 FOREIGN = "foreign"
-# Longest side and greatest width of each drawn part, in mm; a specimen fits into it at any proportions.
-PART_SIZES_MM = {
-    "bolt": (50.0, 24.0),
-    "gear": (40.0, 40.0),
-    "nut": (30.0, 28.0),
-    "screw": (48.0, 18.0),
-    "washer": (32.0, 32.0),
-    FOREIGN: (38.0, 36.0),
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The sizes of one kind of part: its longest side in mm, and the range of its width as a share of that.
+
+    What is round reaches no further than its longest side at any angle.
+    """
+
+    length_mm: float
+    width: tuple[float, float]
+    round: bool
+
+
+KINDS = {
+    "bolt": Kind(50.0, (0.40, 0.46), round=False),
+    "gear": Kind(40.0, (1.0, 1.0), round=True),
+    "nut": Kind(30.0, (0.866, 0.866), round=True),
+    "screw": Kind(48.0, (0.30, 0.36), round=False),
+    "washer": Kind(32.0, (1.0, 1.0), round=True),
+    FOREIGN: Kind(38.0, (1.0, 1.0), round=True),
 }
-PARTS = tuple(label for label in PART_SIZES_MM if label != FOREIGN)
+PARTS = tuple(label for label in KINDS if label != FOREIGN)
 CUTOUT_MM = 40.0
 SIZE_VARIES = 0.06
 RAIL_SHARE = 0.03
@@ -69,7 +82,18 @@ def class_names(settings: SimulatorSettings) -> tuple[str, ...]:
         raise ConfigError(
             f"camera.source: items = {str(settings.items)!r}: has no class folders with pictures in them"
         )
+    if FOREIGN in names:
+        raise ConfigError(
+            f"camera.source: items = {str(settings.items)!r}: has a class named {FOREIGN!r}, which stands for what "
+            "belongs to no class; rename that folder"
+        )
     return tuple(names)
+
+
+def proportions(label: str, specimen: int) -> tuple[np.random.Generator, float]:
+    """The randomness that shapes one specimen of a class, and its width as a share of its length."""
+    rng = np.random.default_rng([specimen, *label.encode()])
+    return rng, rng.uniform(*KINDS[label].width)
 
 
 class Arrivals:
@@ -82,11 +106,11 @@ class Arrivals:
     def __init__(self, settings: SimulatorSettings) -> None:
         self.labels = class_names(settings)
         self._settings = settings
-        self._sizes = self._sizes_mm()
+        self._kinds = self._kinds_here()
         self._spacing_mm = settings.speed_mm_s * settings.rows / settings.rate
         self._belt_mm = settings.across_px / settings.pixels_per_mm * (1 - 2 * RAIL_SHARE)
         # No item reaches further along the belt than this.
-        self.longest_mm = self._tallest_mm()
+        self.longest_mm = self._greatest_mm()
         self._check_room()
 
     def __iter__(self) -> Iterator[TrueItem]:
@@ -106,53 +130,55 @@ class Arrivals:
         band_mm = self._belt_mm / settings.rows
         middle_mm = band_mm * (row + 0.5) - self._belt_mm / 2
         # The picture is empty at the start: the first item is still ahead of its upstream edge.
-        edge_mm = settings.field_mm / 2 + rng.exponential(slack_mm) + 0.5 * row * self._spacing_mm / settings.rows
+        edge_mm = (
+            settings.field_mm / 2 + rng.exponential(slack_mm) + 0.5 * row * self._spacing_mm / settings.rows
+        )
         across_mm, second = middle_mm, False
         while True:
             label = str(rng.choice(self.labels)) if rng.random() >= settings.foreign else FOREIGN
-            length, width = (side * rng.uniform(1 - SIZE_VARIES, 1 + SIZE_VARIES) for side in self._sizes[label])
+            kind = self._kinds[label]
+            length_mm = kind.length_mm * rng.uniform(1 - SIZE_VARIES, 1 + SIZE_VARIES)
+            specimen = int(rng.integers(settings.variants))
             first = not second and rng.random() < settings.touching
             angle, place = rng.uniform(0, 360), rng.uniform(-1, 1)
             gap_mm = settings.min_gap_mm + rng.exponential(slack_mm)
             if first or second:
-                # Squared up and end to end, so that the outlines meet and not only the rectangles round them.
-                angle = 90.0 * round(angle / 90)
+                # End to end, so that the outlines meet and not only the rectangles round them.
+                angle = 90.0 * round(angle / 90) if kind.round else 180.0 * round(angle / 180)
             if not second:
                 across_mm = middle_mm + place * (band_mm - self.longest_mm) / 2
-            along_mm = _extent(length, width, angle)
+            along_mm = length_mm
+            if not kind.round or first or second:
+                along_mm = _extent(
+                    length_mm, kind.width[1] if kind.round else proportions(label, specimen)[1], angle
+                )
             centre_mm = edge_mm + along_mm / 2
-            specimen = int(rng.integers(settings.variants))
-            yield TrueItem(-1, label, specimen, centre_mm, across_mm, angle % 360, length, along_mm)
+            yield TrueItem(-1, label, specimen, centre_mm, across_mm, angle % 360, length_mm, along_mm)
             edge_mm = centre_mm + along_mm / 2 + (-CONTACT_MM if first else gap_mm)
             second = first
 
-    def _sizes_mm(self) -> dict[str, tuple[float, float]]:
-        if self._settings.items is not None:
-            size = self._settings.item_mm or CUTOUT_MM
-            scale = size / max(PART_SIZES_MM[FOREIGN])
-            foreign = tuple(side * scale for side in PART_SIZES_MM[FOREIGN])
-            return {**dict.fromkeys(self.labels, (size, size)), FOREIGN: (foreign[0], foreign[1])}
-        scales = {
-            label: (self._settings.item_mm / sides[0] if self._settings.item_mm else 1.0)
-            for label, sides in PART_SIZES_MM.items()
-        }
-        return {label: (a * scales[label], b * scales[label]) for label, (a, b) in PART_SIZES_MM.items()}
+    def _kinds_here(self) -> dict[str, Kind]:
+        """The kinds on this belt by their class, at the size that item_mm asks for."""
+        size = self._settings.item_mm
+        if self._settings.items is None:
+            return {label: replace(kind, length_mm=size or kind.length_mm) for label, kind in KINDS.items()}
+        cutout = Kind(size or CUTOUT_MM, (1.0, 1.0), round=True)
+        return {**dict.fromkeys(self.labels, cutout), FOREIGN: cutout}
 
     def _mean_along_mm(self) -> float:
         """The mean extent along the belt, over the classes and all angles."""
         means = {
-            # A round or square footprint is bounded by its side; a long one by its turned rectangle.
-            label: length if _is_round(length, width) else 2 / pi * (length + width)
-            for label, (length, width) in self._sizes.items()
+            label: kind.length_mm * (1 if kind.round else 2 / pi * (1 + sum(kind.width) / 2))
+            for label, kind in self._kinds.items()
         }
         known = sum(means[label] for label in self.labels) / len(self.labels)
         return known * (1 - self._settings.foreign) + means[FOREIGN] * self._settings.foreign
 
-    def _tallest_mm(self) -> float:
-        return (1 + SIZE_VARIES) * max(
-            length if _is_round(length, width) else (length**2 + width**2) ** 0.5
-            for length, width in self._sizes.values()
+    def _greatest_mm(self) -> float:
+        sizes = (
+            kind.length_mm * (1 if kind.round else hypot(1, kind.width[1])) for kind in self._kinds.values()
         )
+        return (1 + SIZE_VARIES) * max(sizes)
 
     def _check_room(self) -> None:
         s = self._settings
@@ -170,13 +196,7 @@ class Arrivals:
             )
 
 
-def _is_round(length: float, width: float) -> bool:
-    return width > 0.9 * length
-
-
-def _extent(length: float, width: float, angle_deg: float) -> float:
-    """How far an item reaches along the belt; what is round reaches its diameter at every angle."""
-    if _is_round(length, width):
-        return max(length, width)
+def _extent(length_mm: float, width: float, angle_deg: float) -> float:
+    """How far the rectangle round an item reaches along the belt."""
     angle = radians(angle_deg)
-    return abs(length * cos(angle)) + abs(width * sin(angle))
+    return length_mm * (abs(cos(angle)) + width * abs(sin(angle)))

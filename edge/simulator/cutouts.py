@@ -1,7 +1,6 @@
 """Items cut out of real pictures: objects on a white ground, freed from it with a soft edge and no halo."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,19 +8,11 @@ import numpy as np
 
 from edge.errors import ConfigError
 from edge.picture import SUFFIXES, read_picture
-from edge.simulator.parts import Specimen
+from edge.simulator.relief import Specimen
 
 KEPT = 256
 WHITE = 232
 EDGE_PX = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Cutout:
-    """A specimen from a picture; length_px is the diameter of the circle around it."""
-
-    specimen: Specimen
-    length_px: float
 
 
 class Cutouts:
@@ -33,9 +24,9 @@ class Cutouts:
             for sub in sorted(folder.iterdir())
             if sub.is_dir()
         }
-        self._kept: OrderedDict[Path, Cutout] = OrderedDict()
+        self._kept: OrderedDict[Path, Specimen] = OrderedDict()
 
-    def get(self, label: str, number: int) -> Cutout:
+    def get(self, label: str, number: int) -> Specimen:
         """A cut-out of a class; numbers beyond the class's pictures begin again."""
         files = self._files[label]
         # Neighbouring files are often turns of one object, so consecutive numbers are spread out.
@@ -48,7 +39,7 @@ class Cutouts:
         return self._kept[file]
 
 
-def cut_out(picture: np.ndarray, name: str = "the picture") -> Cutout:
+def cut_out(picture: np.ndarray, name: str = "the picture") -> Specimen:
     """Frees an object, uint8 [H, W, 3] BGR, from the white ground around it.
 
     The ground is what is nearly white and reachable from the picture's border, so light parts inside
@@ -64,7 +55,9 @@ def cut_out(picture: np.ndarray, name: str = "the picture") -> Cutout:
         raise ConfigError(f"{name}: shows no object on a white ground to cut out")
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     mask = (labels == largest).astype(np.uint8)
-    core = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=EDGE_PX, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    core = cv2.erode(
+        mask, np.ones((3, 3), np.uint8), iterations=EDGE_PX, borderType=cv2.BORDER_CONSTANT, borderValue=0
+    )
     if not core.any():
         raise ConfigError(f"{name}: shows no object on a white ground that is large enough to cut out")
     colour = _spread(padded, core)
@@ -75,7 +68,8 @@ def cut_out(picture: np.ndarray, name: str = "the picture") -> Cutout:
     part = np.s_[y : y + h, x : x + w]
     paint = np.dstack([colour[part], np.round(opacity[part] * 255).astype(np.uint8)])
     slope = np.full((h, w, 2), 127, np.uint8)
-    return Cutout(Specimen(paint, slope, 0.0, 0.12 * max(w, h)), 2 * radius)
+    # The circle round it is its size: so it never reaches further than that, at whatever angle.
+    return Specimen(paint, slope, metal=0.0, length_px=2 * radius, tall_px=0.12 * max(w, h))
 
 
 def _ground(picture: np.ndarray) -> np.ndarray:

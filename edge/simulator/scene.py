@@ -8,6 +8,7 @@ import numpy as np
 
 from edge.records import Box
 from edge.simulator.arrivals import RAIL_SHARE, TrueItem
+from edge.simulator.hand import Hand
 from edge.simulator.sprites import Sprite, Sprites
 from edge.simulator.world import World
 
@@ -31,6 +32,7 @@ class Scene:
         self._settings = settings = world.settings
         self._rng = np.random.default_rng([settings.seed, 1])
         self._sprites = Sprites(settings)
+        self._hand = Hand(settings, self._sprites) if settings.hand else None
         self._still: dict[int, Sprite] = {}
         self._moving: dict[int, Sprite] = {}
         self._moving_px = 0
@@ -50,6 +52,8 @@ class Scene:
         frame = self._bare_belt(at, blur_px)
         for _, sprite, x, y in self._laid(at, blur_px):
             _paste(frame, sprite, x, y)
+        if self._hand and (hand := self._hand.place(at - self.world.start)):
+            _paste(frame, *hand)
         cv2.multiply(frame, self._gain, dst=frame, scale=self._brightness(at) / 255)
         if s.noise:
             # Seeded by the moment: a picture does not depend on which others were drawn.
@@ -82,7 +86,11 @@ class Scene:
         blur = (1, blur_px) if self._upright else (blur_px, 1)
         self._moving = {key: kept.get(key) or still.smeared(*blur) for key, still in self._still.items()}
         self._moving_px = blur_px
-        return [(item, moving, *self._place(item, moving, at)) for item in items if (moving := self._moving[item.id])]
+        return [
+            (item, moving, *self._place(item, moving, at))
+            for item in items
+            if (moving := self._moving[item.id])
+        ]
 
     def _place(self, item: TrueItem, sprite: Sprite, at: float) -> tuple[int, int]:
         # The belt's own shift is rounded first and once, so that items never slide on its texture.
@@ -152,7 +160,9 @@ class Scene:
             return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8)
         shape = (s.height + NOISE_PLACES, s.width + NOISE_PLACES, 3)
         noise = self._rng.standard_normal(shape, dtype=np.float32) * s.noise
-        return np.clip(np.round(noise), 0, 255).astype(np.uint8), np.clip(np.round(-noise), 0, 255).astype(np.uint8)
+        return np.clip(np.round(noise), 0, 255).astype(np.uint8), np.clip(np.round(-noise), 0, 255).astype(
+            np.uint8
+        )
 
 
 def _paste(frame: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
@@ -182,7 +192,9 @@ def _belt(across_px: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(np.round(tone[..., None] * tint), 0, 255).astype(np.uint8)
 
 
-def _ringed(rng: np.random.Generator, shape: tuple[int, int], sigma: float | tuple[float, float]) -> np.ndarray:
+def _ringed(
+    rng: np.random.Generator, shape: tuple[int, int], sigma: float | tuple[float, float]
+) -> np.ndarray:
     """Smooth noise of unit spread, float32 [across, along], whose two ends along the belt meet."""
     sx, sy = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     step = max(int(min(sx, sy) / 3), 1)

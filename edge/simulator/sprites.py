@@ -9,9 +9,9 @@ import numpy as np
 
 from edge.records import Box
 from edge.simulator import parts
-from edge.simulator.arrivals import FOREIGN, TrueItem
+from edge.simulator.arrivals import CUTOUT_MM, FOREIGN, KINDS, TrueItem
 from edge.simulator.cutouts import Cutouts
-from edge.simulator.parts import Specimen
+from edge.simulator.relief import Specimen
 from edge.simulator.settings import SimulatorSettings
 
 # The lamp stands at the picture's upper left; shadows fall to the lower right.
@@ -60,13 +60,16 @@ class Sprites:
 
     def make(self, item: TrueItem) -> Sprite:
         """The sprite of one item, standing still."""
-        specimen, own_px = self._specimen(item)
-        scale = item.length_mm * self._settings.pixels_per_mm / own_px
         angle = item.angle_deg + TURN_DEG[self._settings.direction]
+        return self.lay(self._specimen(item), angle, item.length_mm * self._settings.pixels_per_mm)
+
+    def lay(self, specimen: Specimen, angle_deg: float, length_px: float) -> Sprite:
+        """The sprite of a specimen at an angle, clockwise from the right, its longest side length_px pixels."""
+        scale = length_px / specimen.length_px
         tall = specimen.tall_px * scale
         shadow_px = np.array((-LAMP[0], -LAMP[1])) / LAMP[2] * tall
         margin = ceil(max(abs(shadow_px)) + tall) + 3
-        paint, slope = _turned(specimen, angle, scale, margin)
+        paint, slope = _turned(specimen, angle_deg, scale, margin)
         opacity = paint[..., 3].astype(np.float32) / 255
         colour = self._lit(paint, slope, specimen.metal)
         shadow = _shadow(opacity, shadow_px, tall)
@@ -75,23 +78,18 @@ class Sprites:
         through = np.repeat(np.round((1 - opaque) * 255).astype(np.uint8)[..., None], 3, axis=2)
         return Sprite(light, through, _bounds(opacity))
 
-    def _specimen(self, item: TrueItem) -> tuple[Specimen, float]:
-        """The item's specimen, and how many pixels its longest side has."""
+    def _specimen(self, item: TrueItem) -> Specimen:
         if self._cutouts and item.label != FOREIGN:
-            cutout = self._cutouts.get(item.label, item.specimen)
-            return cutout.specimen, cutout.length_px
-        drawn_px = self._settings.pixels_per_mm * SPECIMEN_SCALE * self._nominal_mm(item)
+            return self._cutouts.get(item.label, item.specimen)
         key = (item.label, item.specimen)
         if key not in self._specimens:
+            usual_mm = self._settings.item_mm or (CUTOUT_MM if self._cutouts else KINDS[item.label].length_mm)
+            drawn_px = usual_mm * self._settings.pixels_per_mm * SPECIMEN_SCALE
             self._specimens[key] = parts.draw(item.label, item.specimen, drawn_px)
             if len(self._specimens) > SPECIMENS_KEPT:
                 self._specimens.popitem(last=False)
         self._specimens.move_to_end(key)
-        return self._specimens[key], drawn_px
-
-    def _nominal_mm(self, item: TrueItem) -> float:
-        # Within a few per cent all items of a class are of one size: round it, so that specimens are shared.
-        return max(round(item.length_mm / 10) * 10.0, 5.0)
+        return self._specimens[key]
 
     def _lit(self, paint: np.ndarray, slope: np.ndarray, metal: float) -> np.ndarray:
         """BGR float32 [h, w, 3], 0 to 255: the paint under the lamp, for the normals given in slope."""
