@@ -15,29 +15,41 @@ from pydantic import Field
 
 from edge.clock import Clock
 from edge.errors import CameraError
+from edge.picture import SUFFIXES
 from edge.settings import Settings
 
-Kind = Literal["device", "stream", "simulated", "folder", "file"]
+Kind = Literal["device", "stream", "aravis", "simulated", "folder", "clip"]
 
 
 class CameraSettings(Settings):
     """The [camera] table. Sizes in pixels, times in seconds unless the name says milliseconds.
 
-    delay_ms is the time from the middle of the exposure to the moment the picture is handed over,
-    for sources without timestamps of their own.
+    exposure_ms and gain are set by hand when given, otherwise the camera decides; gain is in the
+    driver's own unit. What a camera refuses is shown by `sortline check`. delay_ms is the time from
+    the middle of the exposure to the moment the picture is handed over, for sources whose driver does
+    not say when a picture was taken. The same picture for frozen_s is an incident, as is one whose
+    mean level is below dark_level (0 to 255); 0 switches either off.
     """
 
-    source: str | int = Field(union_mode="left_to_right")
+    source: str | int = Field(union_mode="left_to_right", repr=False)  # it may hold a password
     type: str | None = None
     width: int | None = Field(default=None, ge=16, le=16384)
     height: int | None = Field(default=None, ge=16, le=16384)
     fps: float | None = Field(default=None, gt=0, le=1000)
     fourcc: str | None = Field(default=None, min_length=4, max_length=4)
-    exposure: float | None = None
+    exposure_ms: float | None = Field(default=None, gt=0, le=10_000)
     gain: float | None = None
     delay_ms: float = Field(default=0.0, ge=0, le=10_000)
     open_timeout_s: float = Field(default=5.0, gt=0, le=120)
     read_timeout_s: float = Field(default=2.0, gt=0, le=120)
+    frozen_s: float = Field(default=10.0, ge=0, le=3600)
+    dark_level: float = Field(default=8.0, ge=0, le=255)
+
+
+class CameraStalled(CameraError):
+    """The connection stands, but no picture came within read_timeout_s."""
+
+    incident = "camera_stalled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +57,13 @@ class Shot:
     """One picture as a source gives it: uint8 [H, W, 3] BGR and its time.
 
     For a live source `at` is the moment of capture on the line's clock; for a recorded one it is
-    the seconds since its first picture.
+    the seconds since its first picture. dropped counts the pictures that the source took before this
+    one and did not hand over.
     """
 
     pixels: np.ndarray
     at: float
+    dropped: int = 0
 
 
 @runtime_checkable
@@ -58,6 +72,9 @@ class Source(Protocol):
 
     live tells how it is consumed: of a live source the newest picture wins and older ones are
     skipped and counted; a recorded source (a clip, a folder) has an end and its own rate.
+
+    It may also have `backend: str`, `refused: tuple[str, ...]` (settings that the camera did not take)
+    and `timestamps: "driver" | "arrival" | "file"`, which `sortline check` shows.
     """
 
     live: bool
@@ -67,7 +84,7 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Releases everything; may be called twice, and from another thread while `read` blocks."""
+        """Releases everything, without waiting; may be called twice, and while another thread reads."""
         ...
 
     def describe(self) -> str:
@@ -82,26 +99,30 @@ def kind_of(source: str | int) -> Kind:
         return "device"
     if re.match(r"(rtsps?|https?)://", text, re.IGNORECASE):
         return "stream"
+    if text.startswith("aravis:"):
+        return "aravis"
     if text.startswith("sim:"):
         return "simulated"
-    if any(character in text for character in "*?[") or Path(text).is_dir():
+    path = Path(text)
+    if any(character in text for character in "*?[") or path.suffix.lower() in SUFFIXES or path.is_dir():
         return "folder"
-    return "file"
+    return "clip"
 
 
 def open_source(settings: CameraSettings, clock: Clock) -> Source:
-    """Opens what [camera] names; raises CameraError within open_timeout_s, never with a password in it.
+    """Opens what [camera] names; CameraError with one sentence, never with a password in it.
 
-    `type` names a class of the user's own (module:Class) or a built-in driver; without it the form of
-    `source` decides. There is no second driver that is tried when the first one fails.
+    `type` names a class of the user's own (module:Class) or a built-in one (a file of this package);
+    without it the form of `source` decides. No second driver is tried when the first one fails. Streams
+    and devices open while this returns: their first `read` waits, at most open_timeout_s.
     """
-    return driver_of(settings)(settings, clock)
+    source: Source = driver_of(settings)(settings, clock)
+    return source
 
 
 def driver_of(settings: CameraSettings) -> Any:
-    """The class that opens this source, called with (settings, clock); imports its module only now."""
-    kind = kind_of(settings.source)
-    name = settings.type or (kind if kind in {"simulated", "folder"} else "opencv")
+    """The class that opens this source, called with (settings, clock); its module is imported only now."""
+    name = settings.type or kind_of(settings.source)
     module, _, attribute = name.partition(":")
     if not attribute:
         module, attribute = f"edge.camera.{name}", name.capitalize()
@@ -111,14 +132,21 @@ def driver_of(settings: CameraSettings) -> Any:
         raise CameraError(f"camera.type = {name!r}: cannot be loaded ({error})") from None
 
 
-def redacted(source: str | int) -> str:
-    """A source as it may be shown: a URL loses its user, password and query, everything else stays."""
-    text = str(source)
-    match = re.match(r"([A-Za-z][A-Za-z0-9+.-]*://)(.*)", text, re.DOTALL)
-    if not match:
-        return text
-    scheme, rest = match.groups()
-    authority, slash, path = rest.partition("/")
-    authority = authority.rpartition("@")[2]
-    path, query, _ = path.partition("?")
-    return f"{scheme}{authority}{slash}{path}" + ("?…" if query else "")
+def redacted(text: str | int) -> str:
+    """A source, or a text with URLs in it, as it may be shown: without user, password and query.
+
+    Everything before the last @ of a URL goes, because a password may itself hold a slash or an @.
+    """
+    text = str(text)
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+        return _redacted_url(text)
+    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", lambda match: _redacted_url(match[0]), text)
+
+
+def _redacted_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    _, at, rest = rest.rpartition("@")
+    rest, query, _ = rest.partition("?")
+    # Some cameras want them in the path: rtsp://camera/user=admin_password=secret_channel=1
+    rest = re.sub(r"(?i)(user|login|pass|pwd|token|secret|auth|key)(\w*?)=[^/&;]*", r"\1\2=…", rest)
+    return f"{scheme}://{'…@' if at else ''}{rest}{'?…' if query else ''}"

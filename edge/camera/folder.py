@@ -1,8 +1,10 @@
-"""A folder or a glob of pictures, in natural order: one picture a frame."""
+"""A folder, a glob or a single picture: one picture a frame, in natural order."""
 
 import glob
 import re
 from pathlib import Path
+
+import numpy as np
 
 from edge.camera import CameraSettings, Shot
 from edge.clock import Clock
@@ -10,49 +12,58 @@ from edge.errors import CameraError, PictureError
 from edge.picture import SUFFIXES, read_picture
 
 DEFAULT_FPS = 1.0
+"""One picture a second: slow enough to follow by eye, and a folder has no rate of its own."""
 
 
 class Folder:
-    """The pictures of a folder, or those that a glob matches, at settings.fps (or one a second).
+    """The pictures of a folder, or those that a glob matches (** goes into folders), at settings.fps or 1 fps.
 
-    Natural order: 2.jpg comes before 10.jpg. A file that is not a picture is skipped and counted;
-    a folder without a single good one is a CameraError.
+    In natural order: 2.jpg comes before 10.jpg. A file that cannot be decoded is skipped and named in
+    `corrupt`; a folder without one good picture is refused while opening.
     """
 
     live = False
+    timestamps = "file"
+    backend = "pictures"
 
     def __init__(self, settings: CameraSettings, clock: Clock) -> None:
         self._source = str(settings.source)
-        self._period_s = 1 / (settings.fps or DEFAULT_FPS)
+        self._fps = settings.fps or DEFAULT_FPS
         self._files = _pictures(self._source)
-        self._next = 0
+        self._index = 0
         self._count = 0
         self.corrupt: tuple[Path, ...] = ()
         if not self._files:
             raise CameraError(f"{self._source}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+        self._next = self._load()
+        if self._next is None:
+            raise CameraError(f"{self._source}: none of its {len(self._files)} pictures can be decoded")
 
     def read(self) -> Shot | None:
         """The next picture that can be decoded; None after the last."""
-        while self._next < len(self._files):
-            path = self._files[self._next]
-            self._next += 1
-            try:
-                pixels = read_picture(path)
-            except PictureError:
-                self.corrupt += (path,)
-                continue
-            at = self._count * self._period_s
-            self._count += 1
-            return Shot(pixels, at)
-        if self._count == 0 and self.corrupt:
-            raise CameraError(f"{self._source}: none of its {len(self._files)} pictures can be decoded")
-        return None
+        pixels, self._next = self._next, None
+        if pixels is None:
+            pixels = self._load()
+        if pixels is None:
+            return None
+        self._count += 1
+        return Shot(pixels, (self._count - 1) / self._fps)
 
     def close(self) -> None:
-        self._next = len(self._files)
+        self._index = len(self._files)
 
     def describe(self) -> str:
-        return f"{len(self._files)} pictures, {1 / self._period_s:g} fps"
+        return f"{len(self._files)} pictures, {self._fps:g} fps"
+
+    def _load(self) -> np.ndarray | None:
+        while self._index < len(self._files):
+            path = self._files[self._index]
+            self._index += 1
+            try:
+                return read_picture(path)
+            except PictureError:
+                self.corrupt += (path,)
+        return None
 
 
 def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
@@ -62,6 +73,13 @@ def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
 
 
 def _pictures(source: str) -> list[Path]:
-    folder = Path(source)
-    found = folder.iterdir() if folder.is_dir() else map(Path, glob.glob(source, recursive=True))  # noqa: PTH207
+    path = Path(source)
+    if path.is_dir():
+        found = list(path.iterdir())
+    elif path.exists() or not any(character in source for character in "*?["):
+        found = [path]
+        if not path.exists():
+            raise CameraError(f"{source}: no such file")
+    else:
+        found = [Path(name) for name in glob.glob(source, recursive=True)]  # noqa: PTH207 - keeps a source as written
     return sorted((path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()), key=natural)

@@ -1,13 +1,18 @@
-"""FrameGrabber: owns the source's thread, reconnects for ever, and hands out the newest frame."""
+"""FrameGrabber: keeps a source open for ever, and hands out its newest frame."""
 
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 import edge.camera
-from edge.camera import CameraSettings, Shot, Source, kind_of, redacted
+from edge.camera import CameraSettings, Shot, Source, driver_of, kind_of, redacted
+from edge.camera.health import CameraFrozen, Health, Sign, Size
+from edge.camera.reading import Reading
 from edge.clock import Clock
 from edge.errors import CameraError
 from edge.records import Frame, Incident
@@ -16,12 +21,28 @@ State = Literal["opening", "running", "away", "ended", "stopped"]
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 5.0
-STOP_S = 1.5
+STEADY_S = 10.0
+"""A source that ran this long before it was lost is tried again after the shortest pause."""
+
+GRACE_S = 0.5
+"""How long past its own timeouts a source may block before its thread is given up."""
+
+MOST_STUCK = 3
+"""Threads that were given up and still hang: with so many, none is added until one comes back."""
+
+STOP_S = 1.8
+CAPTURES = 60
+"""Over so many frames rate and jitter are measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraStats:
-    """What /readyz and the metrics show of a camera. frames counts all, skipped those nobody took."""
+    """How a camera fares, for /readyz and the metrics. text says it in words, without credentials.
+
+    frames counts all pictures that the source produced, skipped those of them that nobody took because
+    a newer one came, dropped included. jitter_ms is the standard deviation of the times between
+    captures. trouble names the incidents that are not over yet.
+    """
 
     state: State
     frames: int
@@ -32,14 +53,18 @@ class CameraStats:
     height: int
     last_captured_at: float | None
     text: str
+    trouble: tuple[str, ...] = ()
 
 
 class FrameGrabber:
-    """Keeps a source open in a thread of its own and offers its newest frame, each at most once.
+    """Reads a source in a thread of its own and offers its newest frame, each at most once.
 
-    The slot holds one frame: a newer one replaces it and the older one is counted as skipped. A live
-    source that is lost is opened again, for ever. A recorded source is opened by `start` itself, so
-    that a wrong file is a CameraError there, and is paced at its own rate until its end.
+    The slot holds one frame: a newer one replaces it, and the older one counts as skipped.
+
+    A live source that is lost is opened again, for ever, after pauses that double from 0.25 to 5 s; the
+    outage is one incident, named after how it began, and its recovery another. One that blocks beyond
+    its timeouts is given up: its thread closes it when it comes back. A recorded source is opened by
+    `start`, so that a wrong file is a CameraError right there; it is paced at its own rate, and ends.
     """
 
     def __init__(
@@ -56,143 +81,228 @@ class FrameGrabber:
         self._on_incident = on_incident
         self._open = open_source
         self._name = redacted(settings.source)
-        self._changed = threading.Condition()
+        self._finite = False
+        self._health = Health(settings)
+        self._size = Size()
+        self._start_at: float | None = None
         self._thread: threading.Thread | None = None
-        self._source: Source | None = None
+        self._reading: Reading | None = None
+        self._first_source: Source | None = None
+        # The reader and the consumer meet at _frame; _watch is apart, so that no frame wakes the keeper.
+        self._watch = threading.Condition()
+        self._frame = threading.Condition()
         self._stopping = False
         self._state: State = "opening"
+        self._text = "is being opened"
+        self._trouble: dict[str, None] = {}
+        self._outage: str | None = None
         self._slot: Frame | None = None
         self._frames = 0
         self._skipped = 0
-        self._interval_s = 0.0
-        self._jitter_s = 0.0
-        self._size = (0, 0)
+        self._captures: deque[float] = deque(maxlen=CAPTURES)
         self._last_at: float | None = None
-        self._text = "opening"
+        self._shape = (0, 0)
+        self.error: CameraError | None = None
+        """Why a recorded source ended before its end."""
 
     def start(self) -> None:
-        """Starts the thread; a file, folder or simulator is opened here: CameraError for a wrong one."""
-        if kind_of(self._settings.source) not in {"device", "stream"} and self._settings.type is None:
-            self._source = self._open(self._settings, self._clock)
-        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        """Starts the thread. Opens a clip, folder or simulated belt at once: CameraError for a wrong one."""
+        if self._is_finite():
+            self._finite = True
+            try:
+                self._first_source = self._open(self._settings, self._clock)
+            except CameraError as error:
+                self._set("stopped", str(error))
+                raise
+        self._thread = threading.Thread(target=self._keep, name="camera", daemon=True)
         self._thread.start()
 
     def take(self, timeout_s: float) -> Frame | None:
         """The newest frame not yet taken; None when none came in time, or when nothing more will come."""
         until = self._clock.now() + timeout_s
-        with self._changed:
+        with self._frame:
             while self._slot is None:
                 if self._state in {"ended", "stopped"} or self._clock.now() >= until:
                     return None
-                self._clock.wait(self._changed, until)
+                self._clock.wait(self._frame, until)
             frame, self._slot = self._slot, None
             return frame
 
     def stop(self) -> None:
-        """Ends the thread and closes the source; may be called twice, from any state."""
-        with self._changed:
+        """Ends the threads and closes the source, from any state, in less than 2 s; may be called twice."""
+        with self._frame:
             self._stopping = True
-            self._changed.notify_all()
-        if self._source is not None:
-            self._source.close()
-        if self._thread is not None:
+            self._frame.notify_all()
+        with self._watch:
+            self._watch.notify_all()
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(STOP_S)
-        with self._changed:
-            self._state = "stopped"
-            self._changed.notify_all()
+        self._set("stopped", "is stopped")
 
     @property
     def ended(self) -> bool:
-        """Whether a recorded source came to its end and its last frame was taken."""
-        with self._changed:
+        """Whether a recorded source came to its end (or broke off: see error) and its last frame was taken."""
+        with self._frame:
             return self._state == "ended" and self._slot is None
 
     @property
     def source(self) -> Source | None:
         """The source that is open now."""
-        return self._source
+        reading = self._reading
+        return reading.source if reading is not None else self._first_source
 
     def stats(self) -> CameraStats:
-        with self._changed:
+        """A snapshot; safe from any thread."""
+        with self._frame:
+            intervals = np.diff(np.array(self._captures)) if len(self._captures) > 2 else np.zeros(0)
+            width, height = self._shape
+            running = self._state == "running"
             return CameraStats(
-                self._state,
-                self._frames,
-                self._skipped,
-                1 / self._interval_s if self._interval_s > 0 else 0.0,
-                self._jitter_s * 1e3,
-                *self._size,
-                self._last_at,
-                f"{self._name}: {self._text}",
+                state=self._state,
+                frames=self._frames,
+                skipped=self._skipped,
+                fps=float(1 / intervals.mean()) if running and intervals.any() else 0.0,
+                jitter_ms=float(intervals.std() * 1e3) if running and intervals.any() else 0.0,
+                width=width,
+                height=height,
+                last_captured_at=self._last_at,
+                text=f"{self._name}: {self._text}",
+                trouble=tuple(self._trouble),
             )
 
-    def _run(self) -> None:
-        failures = 0
+    def _is_finite(self) -> bool:
+        """By the form of the source; a class of the user's own says so by a class attribute `live = False`."""
+        if self._settings.type is None:
+            return kind_of(self._settings.source) in {"clip", "folder", "simulated"}
+        return getattr(driver_of(self._settings), "live", True) is False
+
+    # The keeper's thread: one reading after the other.
+
+    def _keep(self) -> None:
+        pause_s = FIRST_RETRY_S
+        stuck: list[Reading] = []
+        source, self._first_source = self._first_source, None
         while not self._stopping:
-            try:
-                if self._source is None:
-                    self._source = self._open(self._settings, self._clock)
-                if failures:
-                    self._tell("camera_lost", "it answers again", "frames flow again", recovered=True)
-                failures = 0
-                self._read_all(self._source)
-                break
-            except CameraError as error:
-                if self._source is not None:
-                    self._source.close()
-                    self._source = None
-                if self._stopping:
+            stuck = [reading for reading in stuck if reading.alive]
+            if len(stuck) < MOST_STUCK:
+                began = self._clock.now()
+                reading = self._reading = Reading(self._opened, self._deliver, self._clock, self._watch, source)
+                source = None
+                error = self._await(reading)
+                if reading.alive:
+                    stuck.append(reading)
+                if self._stopping or (self._finite and self._end(error)):
                     break
-                failures += 1
-                pause = min(FIRST_RETRY_S * 2 ** (failures - 1), LAST_RETRY_S) * random.uniform(0.8, 1.0)
-                self._set_state("away", str(error))
-                if failures == 1:
-                    self._tell("camera_lost", str(error), "it is opened again until it answers")
-                self._sleep_until(self._clock.now() + pause)
-        if self._stopping:
-            self._set_state("stopped", "stopped")
-        else:
-            self._set_state("ended", "at its end")
+                self._lost(error or CameraError("it ended"))
+                if self._clock.now() - began > STEADY_S and reading.pictures:
+                    pause_s = FIRST_RETRY_S
+            # Full pauses would bring all cameras behind one switch back at the same moment.
+            self._sleep_until(self._clock.now() + pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(pause_s * 2, LAST_RETRY_S)
 
-    def _read_all(self, source: Source) -> None:
-        start: float | None = None
-        while not self._stopping:
-            shot = source.read()
-            if shot is None:
-                return
-            at = shot.at
-            if not source.live:
-                start = self._clock.now() - shot.at if start is None else start
-                at += start
-                self._sleep_until(at)
-            self._offer(shot, at)
+    def _await(self, reading: Reading) -> CameraError | None:
+        """Waits until a reading is over, gives it up when it hangs or is no longer wanted; why it ended."""
+        settings = self._settings
+        hung: CameraError | None = None
+        with self._watch:
+            while not reading.over and not self._stopping and hung is None:
+                now = self._clock.now()
+                limit_s = settings.read_timeout_s + GRACE_S
+                limit_s += 0.0 if reading.pictures else settings.open_timeout_s
+                since = reading.blocked_since if not self._finite else None
+                if since is not None and now - since > limit_s:
+                    hung = edge.camera.CameraStalled(f"it has been blocking for {now - since:.1f} s")
+                else:
+                    self._clock.wait(self._watch, (now if since is None else since) + limit_s + 0.01)
+        if not reading.over:
+            reading.abandon()
+            reading.join(STOP_S - GRACE_S)
+        return hung or reading.error
 
-    def _offer(self, shot: Shot, at: float) -> None:
-        frame = Frame(self._frames, at, self._position_at(at), shot.pixels)
-        with self._changed:
-            if self._last_at is not None and at > self._last_at:
-                interval = at - self._last_at
-                weight = 0.1 if self._interval_s else 1.0
-                self._jitter_s += weight * (abs(interval - (self._interval_s or interval)) - self._jitter_s)
-                self._interval_s += weight * (interval - self._interval_s)
+    def _end(self, error: CameraError | None) -> bool:
+        """A recorded source ended, well or not."""
+        self.error = error
+        if error is not None:
+            self._tell(Sign("camera_lost", str(error), "the line ends with the last good picture"))
+        self._set("ended", "came to its end" if error is None else str(error))
+        return True
+
+    def _lost(self, error: CameraError) -> None:
+        name = getattr(error, "incident", "camera_lost")
+        cause = redacted(str(error)).removeprefix(f"{self._name}: ")
+        self._set("away", cause)
+        with self._frame:
+            self._captures.clear()  # the gap is no part of the rate
+        self._health.reopened()
+        if self._outage is None:
+            self._outage = name
+            self._tell(Sign(name, cause, "it is opened again until pictures come"))
+
+    def _opened(self) -> Source:
+        return self._open(self._settings, self._clock)
+
+    # The reader's thread: one picture after the other.
+
+    def _deliver(self, reading: Reading, source: Source, shot: Shot) -> bool:
+        """Turns a shot into the newest frame; False when it is not wanted any more."""
+        at = shot.at
+        if not source.live:
+            if self._start_at is None:
+                self._start_at = self._clock.now() - shot.at
+            at += self._start_at
+            self._sleep_until(at)
+        if self._stopping or reading.abandoned:
+            return False
+        pixels, signs = self._size.fit(shot.pixels)
+        repeated = self._last_at is not None and at <= self._last_at
+        if source.live:
+            signs += self._health.look(pixels, at, self._clock.now(), repeated)
+            if self._outage and not (self._outage == CameraFrozen.incident and self._health.frozen):
+                signs.append(Sign(self._outage, "pictures come again", "they are used again", recovered=True))
+                self._outage = None
+        if not repeated:
+            self._offer(pixels, at, shot.dropped, source.describe())
+        for sign in signs:
+            self._tell(sign)
+        return True
+
+    def _offer(self, pixels: np.ndarray, at: float, dropped: int, text: str) -> None:
+        frame = Frame(self._frames + dropped, at, self._position_at(at), pixels)
+        with self._frame:
+            self._frames += 1 + dropped
+            self._skipped += dropped + (self._slot is not None)
+            self._captures.append(at)
             self._last_at = at
-            self._frames += 1
-            self._skipped += self._slot is not None
             self._slot = frame
-            self._size = (shot.pixels.shape[1], shot.pixels.shape[0])
-            self._state, self._text = "running", "frames flow"
-            self._changed.notify_all()
+            self._shape = (pixels.shape[1], pixels.shape[0])
+            self._state, self._text = "running", text
+            self._frame.notify_all()
 
     def _sleep_until(self, until: float) -> None:
-        with self._changed:
+        with self._frame:
             while not self._stopping and self._clock.now() < until:
-                self._clock.wait(self._changed, until)
+                self._clock.wait(self._frame, until)
 
-    def _set_state(self, state: State, text: str) -> None:
-        with self._changed:
+    def _set(self, state: State, text: str) -> None:
+        with self._frame:
             self._state, self._text = state, text
-            self._changed.notify_all()
+            self._frame.notify_all()
 
-    def _tell(self, name: str, cause: str, action: str, recovered: bool = False) -> None:
+    def _tell(self, sign: Sign) -> None:
+        with self._frame:
+            if sign.recovered:
+                self._trouble.pop(sign.name, None)
+            else:
+                self._trouble[sign.name] = None
         at = self._clock.now()
-        position = self._position_at(at)
-        self._on_incident(Incident(name, "camera", at, position, cause, action, recovered=recovered))
+        self._on_incident(
+            Incident(
+                sign.name,
+                "camera",
+                at,
+                self._position_at(at),
+                sign.cause,
+                sign.action,
+                recovered=sign.recovered,
+            )
+        )
