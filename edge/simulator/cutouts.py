@@ -66,7 +66,8 @@ def cut_out(picture: np.ndarray, name: str = "the picture") -> Specimen:
     _, radius = cv2.minEnclosingCircle(points)
     x, y, w, h = cv2.boundingRect((opacity > 0).astype(np.uint8))
     part = np.s_[y : y + h, x : x + w]
-    paint = np.dstack([colour[part], np.round(opacity[part] * 255).astype(np.uint8)])
+    solid = opacity[part][..., None]
+    paint = np.round(np.concatenate([colour[part] * solid, 255 * solid], axis=2)).astype(np.uint8)
     slope = np.full((h, w, 2), 127, np.uint8)
     # The circle round it is its size: so it never reaches further than that, at whatever angle.
     return Specimen(paint, slope, metal=0.0, length_px=2 * radius, tall_px=0.12 * max(w, h))

@@ -19,7 +19,7 @@ OVERSAMPLING = 2
 class Specimen:
     """One thing that lies on belts, at its own angle 0.
 
-    paint is uint8 [h, w, 4]: BGR and opacity, not premultiplied. slope is uint8 [h, w, 2]: the surface
+    paint is uint8 [h, w, 4]: BGR multiplied by opacity, and opacity. slope is uint8 [h, w, 2]: the surface
     normal's x and y, from -1 to 1 as 0 to 254. metal is 1 for bare metal, 0 for a dull surface.
     length_px is its longest side, tall_px how high it stands, for its shadow.
     """
@@ -116,16 +116,15 @@ def _finish(relief: Relief, drawn: Drawn, size: tuple[int, int], length_px: floa
     stains = 1 - 0.10 * np.clip(relief.wear(0.15), 0, 2) - 0.05 * np.clip(relief.wear(0.03), 0, 2)
     shade = (1 - drawn.dark) * stains * alpha * float(rng.uniform(0.9, 1.05))
     opacity = _shrunk(alpha, size)
-    whole = 1 / np.maximum(opacity, 1e-3)
     # Paint and slope are averaged by opacity, so that no edge takes on what lies outside.
+    whole = 1 / np.maximum(opacity, 1e-3)
     if isinstance(drawn.paint, tuple):
         colour = _shrunk(shade, size)[..., None] * np.array(drawn.paint, np.float32)
     else:
         colour = _shrunk(drawn.paint * shade[..., None], size)
-    colour = colour * whole[..., None]
     slope = [_shrunk(-d * norm * alpha, size) * whole for d in (dx, dy)]
     return Specimen(
-        paint=np.round(np.dstack([np.clip(colour, 0, 1), opacity]) * 255).astype(np.uint8),
+        paint=np.round(np.dstack([np.minimum(colour, opacity[..., None]), opacity]) * 255).astype(np.uint8),
         slope=np.round(np.clip(np.dstack(slope), -1, 1) * 127 + 127).astype(np.uint8),
         metal=drawn.metal,
         length_px=length_px,

@@ -57,10 +57,11 @@ class Scene:
         cv2.multiply(frame, self._gain, dst=frame, scale=self._brightness(at) / 255)
         if s.noise:
             # Seeded by the moment: a picture does not depend on which others were drawn.
-            place = np.random.default_rng([s.seed, 2, round((at - self.world.start) * 1e6)])
-            for tile, change in ((self._bright, cv2.add), (self._faint, cv2.subtract)):
-                y, x = place.integers(NOISE_PLACES, size=2)
-                change(frame, tile[y : y + s.height, x : x + s.width], dst=frame)
+            moment = round((at - self.world.start) * 1e6)
+            y, x = np.random.default_rng([s.seed, 2, moment]).integers(NOISE_PLACES, size=2)
+            part = np.s_[y : y + s.height, x : x + s.width]
+            cv2.add(frame, self._bright[part], dst=frame)
+            cv2.subtract(frame, self._faint[part], dst=frame)
         return frame
 
     def boxes(self, at: float) -> list[tuple[TrueItem, Box]]:

@@ -70,13 +70,12 @@ class Sprites:
         shadow_px = np.array((-LAMP[0], -LAMP[1])) / LAMP[2] * tall
         margin = ceil(max(abs(shadow_px)) + tall) + 3
         paint, slope = _turned(specimen, angle_deg, scale, margin)
-        opacity = paint[..., 3].astype(np.float32) / 255
-        colour = self._lit(paint, slope, specimen.metal)
+        opacity = np.ascontiguousarray(paint[..., 3]).astype(np.float32) / 255
         shadow = _shadow(opacity, shadow_px, tall)
-        opaque = np.maximum(opacity, opacity + (1 - opacity) * shadow)
-        light = np.round(colour * opacity[..., None]).astype(np.uint8)
-        through = np.repeat(np.round((1 - opaque) * 255).astype(np.uint8)[..., None], 3, axis=2)
-        return Sprite(light, through, _bounds(opacity))
+        through = np.round((1 - opacity) * (1 - shadow) * 255).astype(np.uint8)
+        light = cv2.multiply(paint, cv2.merge([self._brightness(slope, specimen.metal)] * 4), dtype=cv2.CV_8U)
+        light = cv2.min(light, cv2.merge([paint[..., 3]] * 4))[..., :3]
+        return Sprite(np.ascontiguousarray(light), cv2.merge([through] * 3), _bounds(opacity))
 
     def _specimen(self, item: TrueItem) -> Specimen:
         if self._cutouts and item.label != FOREIGN:
@@ -91,16 +90,16 @@ class Sprites:
         self._specimens.move_to_end(key)
         return self._specimens[key]
 
-    def _lit(self, paint: np.ndarray, slope: np.ndarray, metal: float) -> np.ndarray:
-        """BGR float32 [h, w, 3], 0 to 255: the paint under the lamp, for the normals given in slope."""
-        x, y = ((slope[..., i] * ((TABLE - 2) / 254)).astype(np.float32) for i in (0, 1))
-        shine = metal * cv2.remap(self._metal, x, y, cv2.INTER_LINEAR) if metal else np.float32(0)
-        dull = (1 - metal) * cv2.remap(self._dull, x, y, cv2.INTER_LINEAR) if metal < 1 else np.float32(0)
-        return np.minimum(paint[..., :3] * np.asarray(shine + dull)[..., None], 255)
+    def _brightness(self, slope: np.ndarray, metal: float) -> np.ndarray:
+        """How bright a surface with these normals is under the lamp: float32 [h, w]."""
+        x, y = cv2.split(cv2.multiply(slope, (TABLE - 2) / 254))
+        if metal in {0.0, 1.0}:
+            return cv2.remap(self._metal if metal else self._dull, x, y, cv2.INTER_LINEAR)
+        return cv2.remap(metal * self._metal + (1 - metal) * self._dull, x, y, cv2.INTER_LINEAR)
 
 
 def _turned(specimen: Specimen, angle_deg: float, scale: float, margin: int) -> tuple[np.ndarray, np.ndarray]:
-    """Paint and slope of a specimen at an angle (clockwise) and scale, with a free margin, in pixels."""
+    """A specimen at an angle (clockwise) and scale, with a free margin in pixels: paint uint8, slope float32."""
     h, w = specimen.paint.shape[:2]
     c, s = cos(radians(angle_deg)), sin(radians(angle_deg))
     width = ceil((abs(w * c) + abs(h * s)) * scale) + 2 * margin
@@ -108,14 +107,12 @@ def _turned(specimen: Specimen, angle_deg: float, scale: float, margin: int) -> 
     turn = np.array(((c, -s), (s, c)))
     middle = np.array((width - 1, height - 1)) / 2 - scale * turn @ (np.array((w - 1, h - 1)) / 2)
     matrix = np.column_stack([scale * turn, middle])
-    # Colour is multiplied by opacity while it is resampled, so that no edge takes on what lies outside.
-    paint = specimen.paint.astype(np.float32)
-    paint[..., :3] *= paint[..., 3:] / 255
-    paint = cv2.warpAffine(paint, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    paint[..., :3] *= 255 / np.maximum(paint[..., 3:], 1)
-    slope = specimen.slope.astype(np.float32) - 127
-    slope = cv2.warpAffine(slope, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    return paint, slope @ turn.T.astype(np.float32) + 127
+    paint = cv2.warpAffine(specimen.paint, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    flat = (127, 127)
+    slope = cv2.warpAffine(specimen.slope, matrix, (width, height), flags=cv2.INTER_LINEAR, borderValue=flat)
+    # The normals turn with the thing; the lamp does not.
+    turned = np.column_stack([turn, 127 - turn @ np.array(flat)])
+    return paint, cv2.transform(slope.astype(np.float32), turned)
 
 
 def _shadow(opacity: np.ndarray, offset_px: np.ndarray, tall_px: float) -> np.ndarray:
