@@ -36,7 +36,8 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     _answer_errors(app)
     _add_health(app, hub)
     _add_page(app, hub)
-    _add_predict(app, Predictor(classifier, config) if classifier else None)
+    predictor = app.extensions["predictor"] = Predictor(classifier, config) if classifier else None
+    _add_predict(app, predictor)
     return app
 
 

@@ -100,7 +100,16 @@ def _jpeg(data: bytes) -> Header | None:
 
 
 def _png(data: bytes) -> Header | None:
-    return Header("png", *struct.unpack_from(">II", data, 16)) if data[12:16] == b"IHDR" else None
+    if data[12:16] != b"IHDR":
+        return None
+    # OpenCV allocates what a chunk says it holds, up to 4 GB, before it looks whether that is there.
+    at = 8
+    while at < len(data):
+        (size,) = struct.unpack_from(">I", data, at)
+        at += 12 + size
+        if at > len(data):
+            return None
+    return Header("png", *struct.unpack_from(">II", data, 16))
 
 
 def _webp(data: bytes) -> Header | None:

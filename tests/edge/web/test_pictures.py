@@ -1,0 +1,138 @@
+"""A stranger's pictures: looked at before they are decoded, decoded no larger than needed."""
+
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.errors import PictureError
+from edge.model import Resize, to_pixels
+from edge.picture import decode_picture
+from edge.web.pictures import MAX_PIXELS, MAX_SCANS, decode, read_header
+from tests.edge.web.conftest import painted
+
+KINDS = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".tiff": "tiff"}
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("size", [(1, 1), (17, 9), (640, 480)])
+def test_the_header_says_the_size_that_decoding_gives(suffix: str, size: tuple[int, int]) -> None:
+    header = read_header(painted("red", *size, suffix=suffix))
+    assert header == (KINDS[suffix], *size)
+
+
+@pytest.mark.parametrize("lossless", [True, False])
+def test_both_kinds_of_webp_are_measured(lossless: bool) -> None:
+    pixels = np.zeros((30, 50, 3), np.uint8)
+    data = bytes(cv2.imencode(".webp", pixels, [cv2.IMWRITE_WEBP_QUALITY, 101 if lossless else 80])[1])
+    assert read_header(data) == ("webp", 50, 30)
+    assert data[12:16] == (b"VP8L" if lossless else b"VP8 ")
+
+
+def test_a_progressive_jpeg_is_taken_and_one_built_to_take_long_is_not() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8)
+    data = bytes(cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1])
+    assert decode(data, "p.jpg").shape == (64, 64, 3)
+    last = data.rindex(b"\xff\xda")
+    slow = data[:last] + data[last:-2] * (MAX_SCANS + 1) + data[-2:]
+    with pytest.raises(PictureError, match="scans"):
+        decode(slow, "slow.jpg")
+
+
+def bomb_png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("size", [(50_000, 50_000), (40_001, 1), (1, 40_001), (8_000, 8_000), (2**31 - 1, 2**31 - 1)])
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(size: tuple[int, int]) -> None:
+    with pytest.raises(PictureError, match=f"{size[0]} x {size[1]} pixels"):
+        decode(bomb_png(*size), "bomb.png")
+
+
+def test_the_limit_lets_a_large_camera_through() -> None:
+    assert 7952 * 5000 < MAX_PIXELS < 50_000_000
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_header_reader(data: bytes) -> None:
+    read_header(data)
+
+
+def test_a_png_whose_chunk_promises_more_than_there_is_takes_no_memory_and_no_time() -> None:
+    data = bytearray(painted("green", 20, 10, ".png"))
+    data[33:37] = b"\xff\xff\xff\xff"  # the length of the chunk after the header: 4 GB
+    with pytest.raises(PictureError):
+        decode(bytes(data), "bomb.png")
+
+
+@settings(deadline=None)
+@given(st.sampled_from(list(KINDS)), st.integers(0, 400), st.binary(min_size=1, max_size=4))
+def test_no_damage_breaks_the_decoder(suffix: str, at: int, damage: bytes) -> None:
+    data = bytearray(painted("green", 20, 10, suffix))
+    at %= len(data)
+    data[at : at + len(damage)] = damage
+    try:
+        decode(bytes(data), "damaged")
+    except PictureError as error:
+        assert str(error).startswith("damaged: ")
+
+
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same_to_the_model(factor: int) -> None:
+    rng = np.random.default_rng(factor)
+    coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
+    scene = cv2.resize(coarse, (64 * 2 * factor + 8, 48 * 2 * factor + 6), interpolation=cv2.INTER_CUBIC)
+    data = bytes(cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+    small = decode(data, "large.jpg", (48, 64))
+    assert small.shape[0] == -(-scene.shape[0] // factor)
+    ours = to_pixels(small, 48, 64, Resize()).astype(int)
+    full = to_pixels(decode_picture(data), 48, 64, Resize()).astype(int)
+    assert np.abs(ours - full).mean() < 3
+
+
+def test_a_jpeg_that_is_only_just_large_enough_is_decoded_whole() -> None:
+    data = painted("red", 255, 200)
+    assert decode(data, "a.jpg", (64, 64)).shape == (200, 255, 3)
+
+
+def with_orientation(jpeg: bytes, value: int) -> bytes:
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, value, 0)
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+@pytest.mark.parametrize("enough", [None, (32, 32)])
+def test_the_cameras_rotation_is_undone_also_at_a_reduced_scale(enough: tuple[int, int] | None) -> None:
+    pixels = np.zeros((200, 400, 3), np.uint8)
+    pixels[:, :200] = (0, 0, 255)
+    data = with_orientation(bytes(cv2.imencode(".jpg", pixels)[1]), 6)  # 6: turned a quarter to the right
+    upright = decode(data, "turned.jpg", enough)
+    height, width = upright.shape[:2]
+    assert height == 2 * width
+    assert upright[height // 4, width // 2, 2] > 200
+    assert upright[3 * height // 4, width // 2, 2] < 50
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+def test_grey_alpha_and_sixteen_bits_become_three_channels_of_eight(suffix: str) -> None:
+    for pixels in (
+        np.full((8, 8), 200, np.uint8),
+        np.full((8, 8), 200 * 257, np.uint16),
+        np.full((8, 8, 4), 200, np.uint8),
+        np.full((8, 8, 3), 200 * 257, np.uint16),
+    ):
+        decoded = decode(bytes(cv2.imencode(suffix, pixels)[1]), "x")
+        assert decoded.dtype == np.uint8
+        assert decoded.shape == (8, 8, 3)
+        assert np.abs(decoded.astype(int) - 200).max() <= 1

@@ -1,0 +1,235 @@
+"""POST /predict: every way of sending a picture, every answer, every refusal."""
+
+import base64
+import io
+import threading
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from flask.testing import FlaskClient
+
+from edge.config import LineConfig
+from edge.model import Classifier
+from edge.picture import decode_picture
+from edge.web import predict
+from edge.web.app import MAX_BODY, create_app
+from edge.web.bodies import MAX_PICTURES
+from edge.web.hub import Hub
+from edge.web.predict import Admission, Overloaded
+from tests.edge.web.conftest import painted
+
+PICTURE = painted("red")
+
+
+def form(*files: tuple[bytes, str], field: str = "file") -> dict[str, Any]:
+    return {"data": {field: [(io.BytesIO(data), name) for data, name in files]}}
+
+
+def test_a_form_with_a_file_is_answered_as_the_tutorials_clients_expect(
+    client: FlaskClient, classifier: Classifier
+) -> None:
+    response = client.post("/predict", **form((PICTURE, "red.jpg")))
+    assert response.status_code == 200
+    found = response.get_json()
+    assert found["class"] == "red"
+    assert 0.9 < found["confidence"] <= 1
+    assert list(found["probabilities"]) == ["red", "green", "blue"]
+    assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert found["lane"] == "left"
+    assert found["model"] == {"name": "colours", "version": "1", "sha256": classifier.sha256}
+    assert found["latency_ms"] > 0
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tiff"])
+@pytest.mark.parametrize("kind", ["image/*", "application/octet-stream"])
+def test_the_bytes_themselves_may_be_the_body(client: FlaskClient, suffix: str, kind: str) -> None:
+    kind = kind.replace("*", suffix[1:])
+    response = client.post("/predict", data=painted("green", suffix=suffix), content_type=kind)
+    assert (response.status_code, response.get_json()["class"]) == (200, "green")
+
+
+@pytest.mark.parametrize("before", ["", "data:image/jpeg;base64,"])
+def test_base64_in_json_is_taken_with_or_without_a_data_address(client: FlaskClient, before: str) -> None:
+    response = client.post("/predict", json={"image": before + base64.b64encode(PICTURE).decode()})
+    assert response.get_json()["class"] == "red"
+
+
+def test_several_pictures_are_answered_in_order(client: FlaskClient) -> None:
+    colours = ["blue", "red", "green", "blue"]
+    files = form(*((painted(colour), f"{colour}.jpg") for colour in colours))
+    by_form = client.post("/predict", **files).get_json()["predictions"]
+    assert [one["class"] for one in by_form] == colours
+    images = [base64.b64encode(painted(colour)).decode() for colour in colours]
+    by_json = client.post("/predict", json={"images": images}).get_json()["predictions"]
+    assert [one["class"] for one in by_json] == colours
+
+
+def test_an_answer_is_what_the_line_would_say_of_the_same_picture(client: FlaskClient, classifier: Classifier) -> None:
+    (expected,) = classifier.classify([decode_picture(PICTURE)])
+    found = client.post("/predict", data=PICTURE, content_type="image/jpeg").get_json()
+    assert found["class"] == expected.label
+    assert found["probabilities"]["red"] == pytest.approx(expected.probabilities[0], abs=1e-6)
+
+
+def test_top_gives_the_most_probable_classes_best_first(client: FlaskClient) -> None:
+    found = client.post("/predict?top=2", data=painted("blue"), content_type="image/jpeg").get_json()
+    values = list(found["probabilities"].values())
+    assert len(values) == 2
+    assert values == sorted(values, reverse=True)
+    assert next(iter(found["probabilities"])) == "blue"
+
+
+def test_crop_looks_at_a_part_of_the_picture_only(client: FlaskClient) -> None:
+    left = decode_picture(painted("red", suffix=".png"))
+    both = np.hstack([left, decode_picture(painted("blue", suffix=".png"))])
+    data = bytes(cv2.imencode(".png", both)[1])
+    for crop, expected in (("0,0,64,48", "red"), ("64,0,64,48", "blue")):
+        found = client.post(f"/predict?crop={crop}", data=data, content_type="image/png").get_json()
+        assert found["class"] == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("crop=0,0,65,48", 422),
+        ("crop=-1,0,5,5", 400),
+        ("crop=1,2,3", 400),
+        ("crop=a,b,c,d", 400),
+        ("crop=0,0,0,5", 400),
+        ("crop=" + "9" * 5000 + ",0,1,1", 400),
+        ("top=0", 400),
+        ("top=x", 400),
+        ("top=²", 400),
+    ],
+)
+def test_a_parameter_that_cannot_be_is_refused_with_a_sentence(client: FlaskClient, query: str, status: int) -> None:
+    response = client.post(f"/predict?{query}", data=PICTURE, content_type="image/jpeg")
+    assert response.status_code == status
+    assert ("crop" if "crop" in query else "top") in response.get_json()["error"]
+
+
+def test_a_call_without_a_file_says_no_file_part(client: FlaskClient) -> None:
+    for call in ({}, form((PICTURE, "a.jpg"), field="picture"), {"data": b"", "content_type": "image/jpeg"}):
+        response = client.post("/predict", **call)
+        assert (response.status_code, response.get_json()) == (400, {"error": "No file part"})
+
+
+def test_an_empty_file_name_says_no_selected_file(client: FlaskClient) -> None:
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n\r\n--x--\r\n"
+    )
+    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
+    assert (response.status_code, response.get_json()) == (400, {"error": "No selected file"})
+
+
+@pytest.mark.parametrize("body", [b"no picture", b"", PICTURE[:200], b"\xff\xd8\xff", b"GIF89a" + bytes(50)])
+def test_what_is_not_a_picture_is_named_and_refused(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/predict", **form((PICTURE, "good.jpg"), (body, "bad.jpg")))
+    assert response.status_code == 422
+    assert response.get_json()["error"].startswith("bad.jpg: ")
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"{", "not JSON"),
+        (b"[]", '"image"'),
+        (b'{"picture": ""}', '"image"'),
+        (b'{"image": 5}', "base64"),
+        (b'{"image": "%%%"}', "base64"),
+        (b'{"image": "aGVsbG8"}', "base64"),
+        (b'{"images": "x"}', "list"),
+        (b'{"images": [1]}', "images[0]"),
+        (b"[" * 100_000, "not JSON"),
+    ],
+)
+def test_json_that_holds_no_picture_is_refused_with_a_sentence(client: FlaskClient, body: bytes, said: str) -> None:
+    response = client.post("/predict", data=body, content_type="application/json")
+    assert response.status_code == 400
+    assert said in response.get_json()["error"]
+
+
+def test_more_pictures_than_one_call_may_hold_are_refused(client: FlaskClient) -> None:
+    files = [(PICTURE, f"{n}.jpg") for n in range(MAX_PICTURES + 1)]
+    response = client.post("/predict", **form(*files))
+    assert response.status_code == 400
+    assert str(MAX_PICTURES) in response.get_json()["error"]
+
+
+def test_a_body_that_is_too_large_is_refused(client: FlaskClient) -> None:
+    response = client.post("/predict", data=bytes(MAX_BODY + 1), content_type="image/jpeg")
+    assert response.status_code == 413
+    assert "16 MB" in response.get_json()["error"]
+
+
+def test_a_name_in_an_error_is_short_and_printable(client: FlaskClient) -> None:
+    response = client.post("/predict", **form((b"x", "\u202e" + "n" * 500)))
+    error = response.get_json()["error"]
+    assert len(error) < 200
+    assert error.isprintable()
+
+
+def test_an_unsure_picture_goes_to_the_default_lane(hub: Hub, line_config: LineConfig, tmp_path: Any) -> None:
+    from tests.edge.tiny_model import write_model
+
+    model = Classifier(write_model(tmp_path / "m.onnx", thresholds={"red": 1.0, "green": 1.0, "blue": 1.0}), "cpu")
+    client = create_app(hub, model, line_config).test_client()
+    grey = bytes(cv2.imencode(".png", np.full((40, 40, 3), 120, np.uint8))[1])
+    assert client.post("/predict", data=grey, content_type="image/png").get_json()["lane"] == "rest"
+
+
+def test_without_a_model_the_page_works_and_predict_says_why_not(hub: Hub, line_config: LineConfig) -> None:
+    client = create_app(hub, None, line_config).test_client()
+    assert client.get("/healthz").status_code == 200
+    response = client.post("/predict", data=PICTURE, content_type="image/jpeg")
+    assert response.status_code == 503
+    assert "model" in response.get_json()["error"]
+
+
+def test_a_full_house_sends_the_next_client_away_with_a_time_to_return(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holding = threading.Event()
+    entered = threading.Semaphore(0)
+
+    def slow(*_: Any) -> np.ndarray:
+        entered.release()
+        assert holding.wait(20)
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(predict, "decode", slow)
+    statuses: list[int] = []
+
+    def ask() -> None:
+        statuses.append(client.post("/predict", data=PICTURE, content_type="image/jpeg").status_code)
+
+    inside = predict.MAX_RUNNING + predict.MAX_WAITING
+    clients = [threading.Thread(target=ask) for _ in range(inside)]
+    for one in clients:
+        one.start()
+    for _ in range(predict.MAX_RUNNING):
+        assert entered.acquire(timeout=20)
+    admission = client.application.extensions["predictor"].admission
+    while admission.inside < inside:
+        pass
+    refused = client.post("/predict", data=PICTURE, content_type="image/jpeg")
+    holding.set()
+    for one in clients:
+        one.join(20)
+    assert refused.status_code == 503
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert statuses == [200] * inside
+
+
+def test_the_door_counts_right_after_every_kind_of_leaving() -> None:
+    door = Admission(running=1, waiting=0)
+    with pytest.raises(ZeroDivisionError), door():
+        1 / 0  # noqa: B018
+    with door(), pytest.raises(Overloaded), door():
+        pass
+    assert door.inside == 0
+    with door():
+        assert door.inside == 1
