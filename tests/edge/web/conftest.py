@@ -1,7 +1,6 @@
 """The web side's tests stand on two legs: Flask's client for what is answered, a real process for how it is served."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import cv2

@@ -58,7 +58,7 @@ def test_strangers_are_let_in_only_with_a_token_or_on_purpose(tmp_path: Path) ->
     file = tmp_path / "token"
     file.write_text(TOKEN + "\n")
     with opened(host="0.0.0.0") as sock:
-        with pytest.raises(WebError, match="other machines.*web.token_file.*web.insecure"):
+        with pytest.raises(WebError, match=r"other machines.*web.token_file.*web.insecure"):
             token_for(WebSettings(host="0.0.0.0"), sock)
         assert token_for(WebSettings(host="0.0.0.0", insecure=True), sock) is None
         assert token_for(WebSettings(host="0.0.0.0", token_file=file), sock) == TOKEN
@@ -68,7 +68,7 @@ def test_strangers_are_let_in_only_with_a_token_or_on_purpose(tmp_path: Path) ->
 def test_a_token_that_protects_nothing_is_refused(tmp_path: Path, content: str) -> None:
     file = tmp_path / "token"
     file.write_text(content)
-    with opened() as sock, pytest.raises(WebError, match="web.token_file"):
+    with opened() as sock, pytest.raises(WebError, match=r"web.token_file"):
         token_for(WebSettings(token_file=file), sock)
 
 
