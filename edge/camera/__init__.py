@@ -109,6 +109,16 @@ def kind_of(source: str | int) -> Kind:
     return "clip"
 
 
+def is_recorded(settings: CameraSettings) -> bool:
+    """Whether a source ends by itself: a clip, a folder, a simulated belt; all others are cameras.
+
+    Told by the form of the source; a class of the user's own says so by a class attribute `live = False`.
+    """
+    if settings.type is None or ":" not in settings.type:
+        return (settings.type or kind_of(settings.source)) in {"clip", "folder", "simulated"}
+    return getattr(driver_of(settings), "live", True) is False
+
+
 def open_source(settings: CameraSettings, clock: Clock) -> Source:
     """Opens what [camera] names; CameraError with one sentence, never with a password in it.
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 import edge.camera
-from edge.camera import CameraSettings, Shot, Source, driver_of, kind_of, redacted
+from edge.camera import CameraSettings, Shot, Source, is_recorded, redacted
 from edge.camera.health import CameraFrozen, Health, Sign, Size
 from edge.camera.reading import Reading
 from edge.clock import Clock
@@ -107,7 +107,7 @@ class FrameGrabber:
 
     def start(self) -> None:
         """Starts the thread. Opens a clip, folder or simulated belt at once: CameraError for a wrong one."""
-        if self._is_finite():
+        if is_recorded(self._settings):
             self._finite = True
             try:
                 self._first_source = self._open(self._settings, self._clock)
@@ -169,12 +169,6 @@ class FrameGrabber:
                 text=f"{self._name}: {self._text}",
                 trouble=tuple(self._trouble),
             )
-
-    def _is_finite(self) -> bool:
-        """By the form of the source; a class of the user's own says so by a class attribute `live = False`."""
-        if self._settings.type is None:
-            return kind_of(self._settings.source) in {"clip", "folder", "simulated"}
-        return getattr(driver_of(self._settings), "live", True) is False
 
     # The keeper's thread: one reading after the other.
 
