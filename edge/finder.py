@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.background import Background
 from edge.config import BeltSettings, ItemsSettings
+from edge.outline import outlines
 from edge.records import Box, Frame
 from edge.travel import Travel
 
@@ -16,10 +17,8 @@ WORK_PX = 320  # the picture's longer side where items are searched
 LEAST_PX = 3  # what the smallest item must still measure there,
 LEAST_FULL_PX = 12  # and in the full picture, for fewer show a speck rather than an item
 FILL = 0.35  # the least share of a square of that size that an item's area fills
-SEED = 2.5  # a blob needs a pixel this many times above the threshold that outlines it,
+SEED = 1.5  # a blob needs a pixel this many times above the threshold that outlines it,
 SEED_FLOOR = 40  # and this many grey levels, summed over the channels, away from the belt
-EDGE = 0.25  # an item's outline lies where the difference falls to this share of what it mostly is
-SCRAP = 0.05  # parts of an outline below this share of its largest part are scratches, not the item
 PATIENCE_S = 3.0  # what lies still for this long, and never travelled, belongs to the belt's surroundings
 
 
@@ -112,9 +111,7 @@ class _Sight:
         seeded[0] = False
         found = []
         for label in self._candidates(stats, seeded):
-            blob = self._measure(label, labels, stats, difference, fine, fine_scale)
-            if blob is not None:
-                found.append(blob)
+            found += self._measure(label, labels, stats, difference, fine, fine_scale)
         covered = cv2.dilate((seeded * np.uint8(255))[labels], np.ones((5, 5), np.uint8))
         background.learn(picture, difference, covered, self._kept(kept, covered.shape), dt, patience_s)
         return found
@@ -142,45 +139,47 @@ class _Sight:
         difference: np.ndarray,
         fine: np.ndarray,
         fine_scale: int,
-    ) -> Found | None:
-        """Measures one component in the finer picture; None when it is too faint or not of an item's size."""
+    ) -> list[Found]:
+        """Measures one component in the finer picture; what is too faint or not of an item's size is left out."""
         x, y, w, h, _ = (int(v) for v in stats[label])
         left, top = max(x - 1, 0), max(y - 1, 0)
         right, bottom = min(x + w + 1, labels.shape[1]), min(y + h + 1, labels.shape[0])
         window = np.s_[top:bottom, left:right]
-        own = (labels[window] == label).astype(np.uint8)
+        own = cv2.compare(labels[window], float(label), cv2.CMP_EQ)
         contrast = difference[window]
-        threshold = self.background.threshold[window]
         usual = float(np.percentile(contrast[own > 0], 80))
         area = float(stats[label, cv2.CC_STAT_AREA]) * self.scale**2
         if usual < SEED_FLOOR * (1 + min(self.least_px**2 / area, 1)):
-            return None  # a scratch or a stain on the belt: the smaller it is, the clearer it must stand out
+            return []  # a scratch or a stain on the belt: the smaller it is, the clearer it must stand out
         ratio = self.scale // fine_scale
         part = fine[top * ratio : bottom * ratio, left * ratio : right * ratio]
         size = part.shape[1], part.shape[0]
         belt = cv2.resize(self.background.lit[window], size, interpolation=cv2.INTER_LINEAR)
-        limit = cv2.resize(threshold, size, interpolation=cv2.INTER_NEAREST)
-        mask = cv2.resize(cv2.dilate(own, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST)
-        detail = _sum(cv2.absdiff(part, belt))
-        mask[(detail <= limit) | (detail <= EDGE * usual)] = 0
-        mask = _without_scraps(mask)
+        limit = cv2.resize(self.background.threshold[window], size, interpolation=cv2.INTER_NEAREST)
+        own = cv2.resize(cv2.dilate(own, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST)
+        things = [
+            self._thing(mask, left * self.scale, top * self.scale, fine_scale)
+            for mask in outlines(part, belt, limit, own, usual)
+        ]
+        return [thing for thing in things if thing is not None]
+
+    def _thing(self, mask: np.ndarray, left: int, top: int, fine_scale: int) -> Found | None:
+        """One outline in a window of the finer picture as a Found; None when it is not of an item's size."""
         columns, rows = mask.sum(axis=0, dtype=np.int64), mask.sum(axis=1, dtype=np.int64)
         total = int(columns.sum())
-        if total == 0:
+        if total * fine_scale**2 < FILL * self.least_px**2:
             return None
         xs, ys = np.flatnonzero(columns), np.flatnonzero(rows)
         box = Box(
-            left * self.scale + int(xs[0]) * fine_scale,
-            top * self.scale + int(ys[0]) * fine_scale,
+            left + int(xs[0]) * fine_scale,
+            top + int(ys[0]) * fine_scale,
             int(xs[-1] - xs[0] + 1) * fine_scale,
             int(ys[-1] - ys[0] + 1) * fine_scale,
         )
-        if max(box.width, box.height) < self.least_px or max(box.width, box.height) > self.most_px:
+        if not self.least_px <= max(box.width, box.height) <= self.most_px:
             return None
-        if total * fine_scale**2 < FILL * self.least_px**2:
-            return None
-        centre_x = left * self.scale + (float(columns @ np.arange(columns.size)) / total + 0.5) * fine_scale
-        centre_y = top * self.scale + (float(rows @ np.arange(rows.size)) / total + 0.5) * fine_scale
+        centre_x = left + (float(columns @ np.arange(columns.size)) / total + 0.5) * fine_scale
+        centre_y = top + (float(rows @ np.arange(rows.size)) / total + 0.5) * fine_scale
         return self._found(box, float(total * fine_scale**2), centre_x, centre_y)
 
     def _found(self, box: Box, area: float, x: float, y: float) -> Found | None:
@@ -207,18 +206,3 @@ class _Sight:
             cut_side=cut_sides > 0,
             completeness=0.7 if cut_sides else 1.0,
         )
-
-
-def _without_scraps(mask: np.ndarray) -> np.ndarray:
-    """The mask, uint8 [h, w] of 0 and 1, less the parts that are tiny beside its largest one."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    if count <= 2:
-        return mask
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
-    areas[0] = 0
-    return (areas > SCRAP * areas.max()).astype(np.uint8)[labels]
-
-
-def _sum(picture: np.ndarray) -> np.ndarray:
-    blue, green, red = cv2.split(picture)
-    return cv2.add(cv2.add(blue, green), red)

@@ -189,14 +189,19 @@ class Tracker:
 
     def _costs(self, track: _Track, places: np.ndarray, frame: Frame, moved: float) -> np.ndarray:
         """How badly each thing found fits a track, 0 to 1, and infinite where it cannot be it."""
-        offsets = np.nan_to_num(_offsets(track.place, places), nan=track.since_px)
+        offsets = _offsets(track.place, places)
+        # What neither end of can be seen may be it where it lies in the same stretch of belt.
+        expected = track.expected
+        common = np.minimum(places[:, FRONT], expected[FRONT]) - np.maximum(places[:, REAR], expected[REAR])
+        blind = np.isnan(offsets) & (common > 0.7 * (expected[FRONT] - expected[REAR]))
+        offsets = np.where(blind, track.since_px, offsets)
         off = np.abs(offsets - track.since_px)
         gate = 5 * NOISE_PX + 0.2 * abs(moved) + 0.05 * abs(track.since_px)
         if not track.id:
             off = np.minimum(off, np.abs(offsets))
             if track.speed is not None:
                 off = np.minimum(off, np.abs(offsets - track.speed * (frame.captured_at - track.seen_at)))
-        fits = _alike(track.place, places) & (off <= gate)
+        fits = _alike(track.place, places) & (off <= gate)  # what is not a number never fits
         # A known item comes first, and of two that fit equally well the more similar one.
         likeness = np.abs(np.log((places[:, AREA] + 1) / (track.place[AREA] + 1)))
         return np.where(fits, off / gate + 0.1 * likeness + (0 if track.id else 0.5), np.inf)
@@ -313,12 +318,11 @@ def _place(travel: Travel, found: Found) -> list[float]:
 
 def _offsets(place: np.ndarray, places: np.ndarray) -> np.ndarray:
     """How far along the belt each place lies from one, by the ends that no edge cuts; nan if none is left."""
-    entry = (place[CUT_ENTRY] > 0) | (places[:, CUT_ENTRY] > 0)
-    leaving = (place[CUT_EXIT] > 0) | (places[:, CUT_EXIT] > 0)
+    rears = (place[CUT_ENTRY] == 0) & (places[:, CUT_ENTRY] == 0)
+    fronts = (place[CUT_EXIT] == 0) & (places[:, CUT_EXIT] == 0)
     apart = places[:, ALONG] - place[ALONG]
-    whole = np.median(apart, axis=1)
-    offsets = np.where(entry, apart[:, 1], np.where(leaving, apart[:, 0], whole))
-    return np.where(entry & leaving, np.nan, offsets)
+    one_end = np.where(rears, apart[:, 0], np.where(fronts, apart[:, 1], np.nan))
+    return np.where(rears & fronts, np.median(apart, axis=1), one_end)
 
 
 def _alike(place: np.ndarray, places: np.ndarray) -> np.ndarray:
