@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from edge.belt import Belt
 from edge.clock import Clock, VirtualClock
 from edge.config import LaneSettings, LineConfig
-from edge.errors import OutputError
+from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
-from edge.records import Actuation, Incident, Item, Reason, Scope
+from edge.records import Actuation, Item, Outcome, Reason
 from edge.stats import Distribution
 from edge.worker import Worker
 
@@ -80,9 +80,9 @@ class Geometry:
 class Hand:
     """Owns the acting thread and one worker an output.
 
-    All items are in `ledger`, which is only touched with `lock` held. resolve(life, reason) is the
-    line's way to decide an item now; on_fired is told of every push that an output really made,
-    with the moment at which its command left; on_end of every item's ending.
+    The ledger is only touched with its lock held. resolve(life) is the mind's way to decide an item
+    now; on_fired is told of every push that an output really made, with the moment at which its
+    command left.
     """
 
     def __init__(
@@ -90,37 +90,27 @@ class Hand:
         config: LineConfig,
         outputs: Mapping[str, Output],
         ledger: Ledger,
-        lock: threading.Condition,
         belt: Belt,
         clock: Clock,
+        herald: Herald,
         *,
         resolve: Callable[[Life], None],
         on_fired: Callable[[Actuation, float], None],
-        on_end: Callable[[Life, str], None],
-        on_incident: Callable[[Incident], None],
     ) -> None:
-        self._config, self._outputs, self._ledger, self._lock = config, outputs, ledger, lock
+        self._config, self._outputs, self._ledger, self._herald = config, outputs, ledger, herald
         self._belt, self._clock = belt, clock
-        self._resolve, self._on_fired, self._on_end, self._on_incident = resolve, on_fired, on_end, on_incident
+        self._resolve, self._on_fired = resolve, on_fired
+        self._lock = ledger.lock
         self._lanes = {lane.name: lane for lane in config.lanes}
         self.geometry = Geometry.of(config, outputs, half_view_mm=0.0)
         self.lateness = Distribution()
         self.paused = False
         self._last_push: dict[str, float] = {}
+        self._failing: dict[str, str] = {}
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
-        self._workers = {
-            name: Worker(
-                f"sortline-output-{name}",
-                self._push,
-                PUSHES_WAITING,
-                lambda error, name=name: self._tell("output_failed", "output", f"outputs.{name}: {error}", "went on"),
-                threaded=self._threaded,
-                prepare=lambda: ask_for_real_time(49) and None,
-            )
-            for name in outputs
-        }
+        self._workers = {name: self._worker(name) for name in outputs}
         self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
 
     def start(self) -> None:
@@ -138,10 +128,21 @@ class Hand:
             for actuation in worker.stop(timeout_s / 2):
                 self._unfired(actuation, "output_stopped", "the line was stopped before the push was made")
 
-    def see_picture(self, half_view_mm: float) -> None:
-        """Tells how far the camera sees: an item does not pass while it is still in the picture."""
+    def see_picture(self, height: int, width: int) -> None:
+        """Tells how far the camera sees, in pixels: an item does not pass while it is still in the picture."""
+        belt = self._config.belt
+        along = width if belt.direction in {"right", "left"} else height
         with self._lock:
-            self.geometry = Geometry.of(self._config, self._outputs, half_view_mm)
+            self.geometry = Geometry.of(self._config, self._outputs, along / 2 / belt.pixels_per_mm)
+
+    def trouble(self) -> str | None:
+        """Which output failed at its last push, and how; None when none did."""
+        failing = dict(self._failing)
+        return "; ".join(failing.values()) if failing else None
+
+    def margin_s(self, life: Life) -> float:
+        """How long before its point of no return an undecided item is."""
+        return life.due_at - self._clock.now()
 
     def plan(self, life: Life) -> None:
         """Sets when a life's next act is due; called, with the lock held, when anything of it changed."""
@@ -230,7 +231,7 @@ class Hand:
             self._resolve(life)
             return None
         if life.todo == "pass":
-            self._end(life, "passed")
+            self.end(life, "passed")
             return None
         decision, item = life.decision, life.item
         assert decision is not None
@@ -247,7 +248,7 @@ class Hand:
             pulse_s=self._outputs[lane.output or ""].settings.pulse_ms / 1e3,
         )
         if self.paused:
-            self._end(life, "passed")
+            self.end(life, "passed")
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
         else:
@@ -274,12 +275,15 @@ class Hand:
         self.lateness.add(max(now - (self._belt.when(actuation.fire_mm, now) - lead_s), 0.0))
         try:
             output.fire(actuation)
-        except OutputError as error:
-            return self._unfired(actuation, "output_failed", f"outputs.{output.name}: {error}")
+        except Exception as error:  # an output may be the user's own and raise anything; the item is missed
+            self._failing[output.name] = f"outputs.{output.name}: {error}"
+            return self._unfired(actuation, "output_failed", self._failing[output.name])
+        self._failing.pop(output.name, None)
         self._on_fired(actuation, now)
+        self._herald.fired(actuation, now)
         with self._lock:
             if life := self._ledger.get(actuation.item_id):
-                self._end(life, "fired")
+                self.end(life, "fired")
         return None
 
     def _unfired(self, actuation: Actuation, name: str, cause: str) -> None:
@@ -288,20 +292,33 @@ class Hand:
                 self._missed(life, name, cause)
 
     def _missed(self, life: Life, name: str, cause: str) -> None:
-        self._tell(name, "output", cause, "not pushed: the item goes on to the default lane", life.item.id)
-        self._end(life, "missed")
+        action = "not pushed: the item goes on to the default lane"
+        self._herald.tell(name, "output", cause, action, life.item.id)
+        self.end(life, "missed")
 
-    def _end(self, life: Life, outcome: str) -> None:
-        self._ledger.end(life, outcome)  # type: ignore[arg-type]
-        self._on_end(life, outcome)
+    def end(self, life: Life, outcome: Outcome) -> None:
+        """Ends an item, with the lock held, and tells of it."""
+        self._ledger.end(life, outcome)
+        self._herald.ended(life, outcome)
 
     def _lane_of(self, life: Life) -> LaneSettings:
         assert life.decision is not None
         return self._lanes[life.decision.lane]
 
-    def _tell(self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None) -> None:
-        now = self._clock.now()
-        self._on_incident(Incident(name, scope, now, self._belt.position_mm(now), cause, action, item_id))
+    def _worker(self, name: str) -> Worker[Actuation]:
+        def failed(error: Exception) -> None:
+            cause = f"outputs.{name}: {type(error).__name__}: {error}"
+            self._failing[name] = cause
+            self._herald.tell("output_failed", "output", cause, "sorting goes on")
+
+        return Worker(
+            f"sortline-output-{name}",
+            self._push,
+            PUSHES_WAITING,
+            failed,
+            threaded=self._threaded,
+            prepare=lambda: ask_for_real_time(49) and None,
+        )
 
 
 def no_view_reason(life: Life, waits: bool) -> Reason:

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from time import perf_counter
 
 import numpy as np
 
@@ -158,11 +157,6 @@ class ViewQueue:
 def weight_of(view: View) -> float:
     """How much a view counts in the vote: sharp and complete views count most, 0 to 1."""
     return view.sharpness * view.completeness
-
-
-def now_s() -> float:
-    """The counter that measures how long a stage took; not the line's clock, which may be virtual."""
-    return perf_counter()
 
 
 def rounded(probabilities: Mapping[str, float]) -> dict[str, float]:

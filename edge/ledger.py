@@ -4,6 +4,7 @@
 """
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -43,9 +44,13 @@ class Life:
 
 
 class Ledger:
-    """All items by id while they are on the belt, and the counts of those that ended. Not thread-safe."""
+    """All items by id while they are on the belt, and the counts of those that ended.
+
+    Several threads share it: whoever reads or writes holds `lock`.
+    """
 
     def __init__(self) -> None:
+        self.lock = threading.Condition()
         self.born = 0
         self.outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.reasons: Counter[str] = Counter(dict.fromkeys(REASONS, 0))

@@ -91,6 +91,7 @@ class ModelCard(BaseModel):
             first = error.errors(include_url=False)[0]
             key = ".".join(str(part) for part in first["loc"])
             said = first["msg"].removeprefix("Value error, ")
+            said = said[0].lower() + said[1:]
             raise ModelError(f"{path}: its card's {key}: {said}" if key else f"{path}: {said}") from None
 
     def to_json(self) -> str:

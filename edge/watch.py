@@ -7,9 +7,10 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from edge.herald import Herald
 from edge.items import Tracked
-from edge.ledger import Life
-from edge.records import Decision, Frame
+from edge.records import Box, Frame
+from edge.stats import Distribution
 from edge.web.side import WebSide
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ SPEED_ERROR = 0.15  # a share: beyond it the configured belt speed does not fit 
 class Watch:
     """One thread that feeds the web side and the journal and looks after the line's other threads."""
 
-    def __init__(self, line: "Line", web: WebSide | None) -> None:
-        self._line, self._web = line, web
+    def __init__(self, line: "Line", herald: Herald, web: WebSide | None) -> None:
+        self._line, self._herald, self._web = line, herald, web
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sortline-watch", daemon=True)
         self._known: dict[str, bool] = {}
@@ -38,15 +39,10 @@ class Watch:
         if self._thread.is_alive():
             self._thread.join(1.0)
 
-    def frame(self, frame: Frame, tracked: Tracked) -> None:
+    def saw(self, frame: Frame, tracked: Tracked) -> None:
         """Sends a picture to the page when somebody looks at it."""
         if self._web and self._web.wants_picture:
             self._web.picture(frame, [self._shown(item.id, item.box) for item in tracked.items])
-
-    def decided(self, life: Life, decision: Decision) -> None:
-        """Sends a decision and its crop to the page."""
-        if self._web:
-            self._web.decided(decision, life.crop)
 
     def snapshot(self) -> dict[str, Any]:
         """The line in numbers, as the page and the metrics show it."""
@@ -62,10 +58,10 @@ class Watch:
             "position_mm": line.belt.position_mm(now),
             "speed_mm_s": line.belt.speed_mm_s(now),
             **self._books(),
-            "latency_ms": line.latency.milliseconds(),
-            "stages": {name: one.buckets() for name, one in line.stages.items()},
+            "latency_ms": line.mind.latency.milliseconds(),
+            "stages": {name: one.buckets() for name, one in self._stages().items()},
             "health": line.health(),
-            "incidents": dict(line.incidents),
+            "incidents": dict(self._herald.incidents),
             "paused": line.hand.paused,
             "simulated": self.truth(),
         }
@@ -82,12 +78,12 @@ class Watch:
             "on_belt": books["on_belt"],
             "outcomes": books["outcomes"],
             "reasons": books["reasons"],
-            "latency_ms": line.latency.milliseconds(),
+            "latency_ms": line.mind.latency.milliseconds(),
             "lateness_ms": line.hand.lateness.milliseconds(),
-            "stages_ms": {name: one.milliseconds() for name, one in line.stages.items()},
+            "stages_ms": {name: one.milliseconds() for name, one in self._stages().items()},
             "lanes": books["lanes"],
-            "late_results": line.late_results,
-            "incidents": dict(line.incidents),
+            "late_results": line.mind.late_results,
+            "incidents": dict(self._herald.incidents),
             "model": line.facts()["model"],
         }
         if truth := self.truth():
@@ -114,9 +110,14 @@ class Watch:
             },
         }
 
+    def _stages(self) -> dict[str, Distribution]:
+        """The stages of the deadline ledger, in the order in which an item goes through them."""
+        stages = self._line.stages | self._line.mind.stages
+        return {name: stages[name] for name in ("waiting", "finding", "queueing", "classifying", "margin", "output")}
+
     def _books(self) -> dict[str, Any]:
         line = self._line
-        with line.lock:
+        with line.ledger.lock:
             ledger = line.ledger
             lanes = {lane.name: Counter(ledger.lanes.get(lane.name, Counter())) for lane in line.config.lanes}
             return {
@@ -127,9 +128,9 @@ class Watch:
                 "lanes": {name: {"items": c.total(), "classes": dict(c)} for name, c in lanes.items()},
             }
 
-    def _shown(self, item_id: int, box: Any) -> dict[str, Any]:
+    def _shown(self, item_id: int, box: Box) -> dict[str, Any]:
         content: dict[str, Any] = {"id": item_id, "box": [box.x, box.y, box.width, box.height]}
-        with self._line.lock:
+        with self._line.ledger.lock:
             life = self._line.ledger.get(item_id)
             if life and life.decision:
                 decision = life.decision
@@ -148,11 +149,10 @@ class Watch:
             try:
                 if self._web:
                     self._web.state(self.snapshot())
-                if self._line.journal:
-                    self._line.journal.tick()
+                self._herald.journal.tick()
                 self._look_after()
             except Exception as error:  # the outermost loop: the watch itself must not die unseen
-                self._line.tell("watch_failed", "line", f"{type(error).__name__}: {error}", "went on")
+                self._herald.tell("watch_failed", "line", f"{type(error).__name__}: {error}", "went on")
 
     def _look_after(self) -> None:
         """Raises an incident when a part stops being well, and its recovery when it is well again."""
@@ -161,7 +161,9 @@ class Watch:
         for part in ("model", "outputs"):
             ok = health[part]["ok"]
             if ok != self._known.get(part, True):
-                line.tell(f"{part}_unwell", part.removesuffix("s"), health[part]["text"], "watched", recovered=ok)  # type: ignore[arg-type]
+                self._herald.tell(
+                    f"{part}_unwell", part.removesuffix("s"), health[part]["text"], "watched", recovered=ok
+                )  # type: ignore[arg-type]
             self._known[part] = ok
         observed = line.eye.observed_speed_mm_s()
         if observed and "speed" not in self._known:
@@ -169,7 +171,7 @@ class Watch:
             configured = line.belt.speed_mm_s(line.clock.now())
             if error < 0.05 * abs(speed) and abs(speed - configured) > SPEED_ERROR * configured:
                 self._known["speed"] = False
-                line.tell(
+                self._herald.tell(
                     "belt_speed_mismatch", "belt",
                     f"items travel at {speed:.0f} mm/s in the pictures, the belt is configured at {configured:.0f}",
                     "pushes would miss their items: mend belt.speed_mm_s or belt.pixels_per_mm",

@@ -11,7 +11,7 @@ from edge.belt import ConstantBelt
 from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.ledger import Ledger, Life
-from edge.records import Actuation, Box, Decision, Incident, Item
+from edge.records import Actuation, Box, Decision, Incident, Item, Scope
 from tests.edge.own_parts import Blade, Slow
 
 SPEED = 500.0
@@ -39,19 +39,28 @@ class Bench:
         self.config = config(**gate)
         self.clock = VirtualClock()
         self.belt = ConstantBelt(SPEED, 0.0)
-        self.ledger, self.lock = Ledger(), threading.Condition()
+        self.ledger = Ledger()
+        self.lock = self.ledger.lock
         self.blade = Blade("gate", self.config.outputs["gate"])
         self.lane = lane
-        self.fired: list[tuple[Actuation, float]] = []
+        self.pushes: list[tuple[Actuation, float]] = []
         self.incidents: list[Incident] = []
         self.ends: dict[int, str] = {}
         self.decided_at: dict[int, float] = {}
         self.hand = Hand(
-            self.config, {"gate": self.blade}, self.ledger, self.lock, self.belt, self.clock,
-            resolve=self.resolve, on_fired=lambda a, at: self.fired.append((a, at)),
-            on_end=lambda life, outcome: self.ends.__setitem__(life.item.id, outcome),
-            on_incident=self.incidents.append,
+            self.config, {"gate": self.blade}, self.ledger, self.belt, self.clock, self,  # type: ignore[arg-type]
+            resolve=self.resolve, on_fired=lambda a, at: self.pushes.append((a, at)),
         )  # fmt: skip
+
+    # The herald's part: it only remembers.
+    def ended(self, life: Life, outcome: str) -> None:
+        self.ends[life.item.id] = outcome
+
+    def fired(self, actuation: Actuation, fired_at: float) -> None:
+        pass
+
+    def tell(self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None) -> None:
+        self.incidents.append(Incident(name, scope, self.clock.now(), 0.0, cause, action, item_id))
 
     def bear(self, item_id: int, item_mm: float, length_mm: float = 20.0) -> Life:
         with self.lock:
@@ -73,7 +82,7 @@ def test_an_item_is_pushed_when_the_belt_has_carried_it_to_its_diverter() -> Non
     bench = Bench()
     bench.bear(1, item_mm=100)
     bench.hand.run_until(10)
-    ((push, fired_at),) = bench.fired
+    ((push, fired_at),) = bench.pushes
     assert push.item_id == 1
     assert push.fire_mm == 500
     assert fired_at == pytest.approx(500 / SPEED)
@@ -84,7 +93,7 @@ def test_the_command_leaves_ahead_by_the_outputs_lead() -> None:
     bench = Bench(lead_ms=40)
     bench.bear(1, item_mm=100)
     bench.hand.run_until(10)
-    assert bench.fired[0][1] == pytest.approx(1.0 - 0.040)
+    assert bench.pushes[0][1] == pytest.approx(1.0 - 0.040)
 
 
 def test_an_undecided_item_is_decided_just_before_its_point_of_no_return() -> None:
@@ -98,7 +107,7 @@ def test_an_item_for_the_default_lane_passes_the_end_of_the_belt_unpushed() -> N
     bench = Bench(lane="rest")
     bench.bear(1, item_mm=100)
     bench.hand.run_until(10)
-    assert bench.fired == []
+    assert bench.pushes == []
     assert bench.ends == {1: "passed"}
 
 
@@ -107,7 +116,7 @@ def test_items_are_pushed_by_identity_not_in_the_order_of_their_birth() -> None:
     bench.bear(1, item_mm=300)
     bench.bear(2, item_mm=100)
     bench.hand.run_until(10)
-    assert [push.item_id for push, _ in bench.fired] == [2, 1]
+    assert [push.item_id for push, _ in bench.pushes] == [2, 1]
 
 
 def test_what_comes_due_too_late_is_missed_and_never_pushed() -> None:
@@ -115,7 +124,7 @@ def test_what_comes_due_too_late_is_missed_and_never_pushed() -> None:
     bench.bear(1, item_mm=100)
     bench.clock.advance((500 + bench.hand.geometry.tolerance_mm + 1) / SPEED)
     bench.hand.run_until(10)
-    assert bench.fired == []
+    assert bench.pushes == []
     assert bench.ends == {1: "missed"}
     assert [one.name for one in bench.incidents] == ["missed_deadline"]
 
@@ -129,7 +138,7 @@ def test_a_neighbour_in_the_diverters_reach_keeps_the_diverter_still() -> None:
         bench.resolve(first)
     bench.lane = "rest"
     bench.hand.run_until(10)
-    assert bench.fired == []
+    assert bench.pushes == []
     assert bench.ends == {1: "missed", 2: "passed"}
     assert [one.name for one in bench.incidents] == ["diverter_blocked"]
 
@@ -193,7 +202,7 @@ def test_every_item_born_ends_exactly_once_however_the_time_jumps(
     bench.hand.run_until(1000)
     assert len(bench.ledger) == 0
     assert bench.ledger.balanced()
-    for push, fired_at in bench.fired:
+    for push, fired_at in bench.pushes:
         assert bench.belt.position_mm(fired_at) - push.fire_mm <= bench.hand.geometry.tolerance_mm + 1e-6
 
 
@@ -216,16 +225,15 @@ def test_a_slow_output_delays_no_other_and_the_hand_stops_in_time() -> None:
         }
     )
     slow, blade = Slow("slow", line.outputs["slow"]), Blade("gate", line.outputs["gate"])
-    ledger, lock, fired = Ledger(), threading.Condition(), threading.Event()
-    now = clock.now()
+    ledger, fired, now = Ledger(), threading.Event(), clock.now()
+    bench = Bench()
     hand = Hand(
-        line, {"slow": slow, "gate": blade}, ledger, lock, ConstantBelt(SPEED, now), clock,
+        line, {"slow": slow, "gate": blade}, ledger, ConstantBelt(SPEED, now), clock, bench,  # type: ignore[arg-type]
         resolve=lambda life: None, on_fired=lambda a, at: fired.set() if a.output == "gate" else None,
-        on_end=lambda life, outcome: None, on_incident=lambda incident: None,
     )  # fmt: skip
     hand.start()
     try:
-        with lock:
+        with ledger.lock:
             for item_id, lane in ((1, "slow"), (2, "good")):
                 life = ledger.bear(Item(item_id, 0, now, 0.0, Box(0, 0, 9, 9), 20.0 + 200 * item_id, 10.0))
                 decision = Decision(item_id, lane, "x", 1.0, {}, "classified", 0, now, now, None, 0.0, Box(0, 0, 9, 9))

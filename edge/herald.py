@@ -1,0 +1,127 @@
+"""The herald: tells everyone who wants to know of decisions, pushes, endings and incidents.
+
+Nobody who listens can hold up the line: the user's function and each output that hears decisions have
+a worker of their own, the journal and the page bounded queues. What could not be told is counted and
+is an incident itself.
+"""
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from edge.belt import Belt
+from edge.clock import Clock, VirtualClock
+from edge.config import LineConfig
+from edge.journal import Journal
+from edge.ledger import Life
+from edge.model import Classifier
+from edge.outputs import Output
+from edge.records import Actuation, Decision, Incident, Outcome, Scope
+from edge.web.side import WebSide
+from edge.worker import Worker
+
+_log = logging.getLogger("sortline.herald")
+
+DECISIONS_WAITING = 1000
+INCIDENTS_KEPT = 100
+
+
+class Herald:
+    """Owns the listeners' workers and the journal. Opens the journal's files: ConfigError when they cannot be.
+
+    incidents counts every incident by name; recent holds the newest of them. Its methods never block
+    and may be called from any thread, with or without the ledger's lock.
+    """
+
+    def __init__(
+        self,
+        config: LineConfig,
+        classifier: Classifier,
+        outputs: Mapping[str, Output],
+        belt: Belt,
+        clock: Clock,
+        on_decision: Callable[[Decision], object] | None,
+        decisions_path: Path | None,
+    ) -> None:
+        self._belt, self._clock = belt, clock
+        self._threaded = not isinstance(clock, VirtualClock)
+        self.incidents: Counter[str] = Counter()
+        self.recent: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
+        self.web: WebSide | None = None
+        self._lane_outputs = {lane.name: lane.output for lane in config.lanes}
+        card = classifier.card
+        self.journal = Journal(
+            config.journal.path,
+            decisions_path,
+            (f"{card.name} {card.version}", classifier.sha256),
+            self._journal_trouble,
+            threaded=self._threaded,
+        )
+        self._callback = self._listener("on_decision", on_decision, "callback_failed") if on_decision else None
+        self._hearing = {
+            name: self._listener(f"outputs.{name}", output.decided, "output_failed")
+            for name, output in outputs.items()
+            if output.settings.on == "decision"
+        }
+
+    def decided(self, life: Life, decision: Decision) -> None:
+        """An item has its decision."""
+        if decision.reason in {"late", "overload"}:
+            cause = f"item {decision.item_id} reached its point of no return without a result"
+            self.tell(f"decision_{decision.reason}", "item", cause, "sent to the default lane", decision.item_id)
+        self.journal.decided(decision)
+        listeners = (self._callback, self._hearing.get(self._lane_outputs[decision.lane] or ""))
+        for listener in listeners:
+            if listener is not None and not listener.put(decision):
+                cause = f"{listener.name} has {DECISIONS_WAITING} decisions waiting"
+                self.tell("decision_unheard", "output", cause, "not told of this one", decision.item_id)
+        if self.web:
+            self.web.decided(decision, life.crop)
+
+    def fired(self, actuation: Actuation, fired_at: float) -> None:
+        """An output has made a push; its command left at fired_at."""
+        self.journal.fired(actuation, fired_at)
+
+    def ended(self, life: Life, outcome: Outcome) -> None:
+        """An item has come to its end."""
+        self.journal.ended(life.item.id, outcome, self._clock.now())
+
+    def incident(self, incident: Incident) -> None:
+        """Counts, logs, journals and shows one unusual event."""
+        self.incidents[incident.name] += 1
+        self.recent.append(incident)
+        seen = self.incidents[incident.name]
+        if seen <= 3 or seen % 100 == 0:
+            times = f" (seen {seen} times)" if seen > 3 else ""
+            _log.warning("%s: %s; %s%s", incident.name, incident.cause, incident.action, times)
+        self.journal.incident(incident)
+        if self.web:
+            self.web.incident(incident)
+
+    def tell(
+        self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None, *, recovered: bool = False
+    ) -> None:
+        """Raises an incident of the present moment."""
+        now = self._clock.now()
+        self.incident(Incident(name, scope, now, self._belt.position_mm(now), cause, action, item_id, recovered))
+
+    def stop(self) -> None:
+        """Lets the listeners finish what waits, for half a second each, and closes the journal."""
+        for listener in (self._callback, *self._hearing.values()):
+            if listener is not None and (left := listener.stop(0.5)):
+                self.tell("decision_unheard", "output", f"{listener.name} had {len(left)} waiting", "the line stopped")
+        self.journal.stop()
+
+    def _listener(self, name: str, hear: Callable[[Decision], object], incident: str) -> Worker[Decision]:
+        def failed(error: Exception) -> None:
+            self.tell(incident, "output", f"{name}: {type(error).__name__}: {error}", "sorting goes on")
+
+        def tell(decision: Decision) -> None:
+            hear(decision)
+
+        return Worker(name, tell, DECISIONS_WAITING, failed, threaded=self._threaded)
+
+    def _journal_trouble(self, recovered: bool, cause: str) -> None:
+        action = "writing goes on" if recovered else "sorting goes on, writing is tried again"
+        self.tell("journal_failed", "journal", cause, action, recovered=recovered)

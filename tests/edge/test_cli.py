@@ -1,0 +1,242 @@
+"""The command as a person or a script calls it: what it prints, what it writes, how it exits."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.edge.tiny_model import write_model
+
+ROOT = Path(__file__).resolve().parents[2]
+LINE = """
+[model]
+path = "{model}"
+[camera]
+source = "{source}"
+{camera}
+[belt]
+pixels_per_mm = 1.6
+speed_mm_s = 500
+[decide]
+min_confidence = 0.0
+[[lanes]]
+name = "reds"
+classes = ["red"]
+output = "gate"
+distance_mm = 500
+[[lanes]]
+name = "rest"
+default = true
+[outputs.gate]
+type = "log"
+[web]
+enabled = false
+{more}
+"""
+
+
+def sortline(*words: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "edge.cli", *map(str, words)],
+        capture_output=True, text=True, timeout=timeout, cwd=ROOT, check=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_model(tmp_path / "colours.onnx")
+
+
+def line(folder: Path, model: Path, source: object = "sim:?seed=3", more: str = "", camera: str = "") -> Path:
+    path = folder / "line.toml"
+    path.write_text(LINE.format(model=model, source=source, more=more, camera=camera))
+    return path
+
+
+def one_sentence(done: subprocess.CompletedProcess[str]) -> str:
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    return done.stderr.strip()
+
+
+def test_predict_prints_a_json_line_a_picture_in_the_order_given(model: Path, tmp_path: Path) -> None:
+    for name, colour in (("b.png", (220, 70, 40)), ("a.jpg", (40, 40, 220))):
+        cv2.imwrite(str(tmp_path / name), np.full((40, 60, 3), colour, np.uint8))
+    done = sortline("predict", model, tmp_path / "b.png", tmp_path / "a.jpg")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(text) for text in done.stdout.splitlines()]
+    assert [(Path(one["file"]).name, one["class"]) for one in answers] == [("b.png", "blue"), ("a.jpg", "red")]
+    assert set(answers[0]) == {"file", "class", "confidence", "probabilities", "lane", "model", "latency_ms"}
+
+
+def test_predict_names_a_wrong_picture_answers_the_others_and_exits_2(model: Path, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.png", tmp_path / "bad.jpg"
+    cv2.imwrite(str(good), np.full((40, 60, 3), 90, np.uint8))
+    bad.write_bytes(b"\xff\xd8 not a picture")
+    done = sortline("predict", model, bad, good, tmp_path / "none.jpg")
+    assert done.returncode == 2
+    assert len(done.stdout.splitlines()) == 1
+    assert "bad.jpg: is not a picture" in done.stderr
+    assert "none.jpg: no such file" in done.stderr
+
+
+def test_run_sorts_the_simulated_belt_and_writes_its_summary_and_decisions(model: Path, tmp_path: Path) -> None:
+    summary, decisions = tmp_path / "summary.json", tmp_path / "decisions.jsonl"
+    done = sortline(
+        "run", line(tmp_path, model), "--fast", "--seconds", 5, "--summary", summary, "--decisions", decisions
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(summary.read_text())
+    assert content["items"] > 20
+    assert content["items"] == sum(content["outcomes"].values()) + content["on_belt"]
+    assert set(content["outcomes"]) == {"confirmed", "fired", "passed", "missed", "lost"}
+    assert set(content["reasons"]) == {"classified", "unknown", "overlap", "late", "overload"}
+    assert set(content["latency_ms"]) == {"p50", "p99", "max"}
+    assert 0 <= content["sort_accuracy"] <= 1
+    assert content["misplaced"] >= 0
+    assert sum(content["reasons"].values()) == len(decisions.read_text().splitlines())
+    assert "sort accuracy" in done.stdout
+
+
+def test_frames_ends_the_run_by_itself(model: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.json"
+    done = sortline("run", line(tmp_path, model), "--frames", 10, "--summary", summary)
+    assert done.returncode == 0, done.stderr
+    assert 10 <= json.loads(summary.read_text())["frames"] <= 12
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_in_under_two_seconds_with_the_summary_printed(
+    model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    summary, decisions = tmp_path / "summary.json", tmp_path / "decisions.jsonl"
+    more = '[journal]\npath = "line.db"'
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edge.cli", "run", str(line(tmp_path, model, more=more)),
+         "--summary", str(summary), "--decisions", str(decisions)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (decisions.exists() and decisions.read_text().count("\n") >= 3) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    asked = time.monotonic()
+    os.kill(process.pid, number)
+    out, err = process.communicate(timeout=30)
+    assert time.monotonic() - asked < 2.0
+    assert process.returncode == 0, err
+    assert "outcomes" in out
+    content = json.loads(summary.read_text())
+    assert content["items"] == sum(content["outcomes"].values()) + content["on_belt"]
+    assert sum(content["reasons"].values()) == len(decisions.read_text().splitlines()) >= 3
+
+
+def test_check_says_how_each_part_is(model: Path, tmp_path: Path) -> None:
+    done = sortline("check", line(tmp_path, model))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ok ") == 3
+    gone = sortline("check", line(tmp_path, model, source=tmp_path / "gone.mp4"))
+    assert gone.returncode == 1
+    assert "FAILED" in gone.stdout
+    assert "gone.mp4" in gone.stdout.replace("\n", "")
+
+
+def test_replay_tells_which_decisions_differ_between_two_models(model: Path, tmp_path: Path) -> None:
+    same = sortline("replay", line(tmp_path, model), "sim:?seed=3&seconds=4", "--model", model)
+    assert same.returncode == 0, same.stderr
+    assert "0 of " in same.stdout
+    other = write_model(tmp_path / "other.onnx", {"red": (40, 70, 220), "green": (40, 190, 60), "blue": (220, 40, 40)})
+    differs = sortline("replay", line(tmp_path, model), "sim:?seed=3&seconds=4", "--model", other)
+    assert differs.returncode == 0, differs.stderr
+    assert "decisions differ" in differs.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "says", "status"),
+    [
+        ({"model": "/nowhere.onnx"}, "/nowhere.onnx: no such model file", 2),
+        ({"source": "/nowhere.mp4"}, "/nowhere.mp4", (1, 2)),
+        ({"more": "[belts]\nx = 1"}, "belts is not a key of the file (did you mean belt?", 2),
+        ({"source": "sim:?sped=3"}, "sped", 2),
+    ],
+)
+def test_a_wrong_line_gets_one_sentence(
+    model: Path, tmp_path: Path, change: dict[str, str], says: str, status: int | tuple[int, ...]
+) -> None:
+    done = sortline("run", line(tmp_path, **{"model": model, **change}), "--frames", 3)  # type: ignore[arg-type]
+    assert says in one_sentence(done)
+    assert done.returncode in (status if isinstance(status, tuple) else (status,))
+
+
+def test_a_text_file_named_onnx_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("just words")
+    done = sortline("predict", tmp_path / "text.onnx", "x.jpg")
+    assert "text.onnx: is not an ONNX model" in one_sentence(done)
+    assert done.returncode == 2
+
+
+def test_a_lane_with_an_unknown_class_names_the_lane_and_the_models_classes(model: Path, tmp_path: Path) -> None:
+    path = line(tmp_path, model)
+    path.write_text(path.read_text().replace('["red"]', '["mauve"]'))
+    done = sortline("run", path)
+    assert "lanes[0].classes names 'mauve'" in one_sentence(done)
+    assert "red, green, blue" in done.stderr
+    assert done.returncode == 2
+
+
+def test_a_port_in_use_is_told_before_anything_starts(model: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path = line(tmp_path, model)
+        path.write_text(path.read_text().replace("enabled = false", f"port = {port}"))
+        done = sortline("run", path)
+    assert f"{port}" in one_sentence(done)
+    assert "in use" in done.stderr
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["--nonsense"], ["run"], ["fly"], ["demo", "--seconds", "-3"], ["predict"], ["demo", "--port", "99999"]]
+)
+def test_wrong_words_exit_2_with_one_sentence(words: list[str]) -> None:
+    done = sortline(*words)
+    assert done.returncode == 2
+    assert "--help" in one_sentence(done)
+
+
+@pytest.mark.parametrize("command", ["demo", "run", "check", "predict", "bench", "replay"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = sortline(command, "--help")
+    assert done.returncode == 0
+    assert "example: sortline" in done.stdout
+
+
+def test_a_summary_that_cannot_be_written_is_told_before_the_run(model: Path, tmp_path: Path) -> None:
+    done = sortline("run", line(tmp_path, model), "--summary", tmp_path / "no" / "such" / "folder.json")
+    assert "--summary" in one_sentence(done)
+    assert done.returncode == 2
+
+
+def test_fast_is_refused_for_a_live_camera(model: Path, tmp_path: Path) -> None:
+    done = sortline("run", line(tmp_path, model, source="rtsp://127.0.0.1:1/x"), "--fast")
+    assert "--fast needs a recorded or simulated source" in one_sentence(done)
+    assert done.returncode == 2
+
+
+def test_the_real_clip_of_a_bolt_gives_exactly_one_item_and_one_decision(
+    model: Path, tmp_path: Path, shared_data: Path
+) -> None:
+    summary, decisions = tmp_path / "s.json", tmp_path / "d.jsonl"
+    path = line(tmp_path, model, source=shared_data / "belt" / "bolt.gif")
+    for speed in ("--fast", None):
+        done = sortline("run", path, "--summary", summary, "--decisions", decisions, *([speed] if speed else []))
+        assert done.returncode == 0, done.stderr
+        assert json.loads(summary.read_text())["items"] == 1
+        assert len(decisions.read_text().splitlines()) == 1
