@@ -35,6 +35,14 @@ class Distribution:
             ordered = sorted(self._recent)
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else 0.0
 
+    def newest(self, count: int) -> list[float]:
+        """The last `count` values in seconds, the oldest first; fewer when no more are kept."""
+        with self._lock:
+            recent, kept = self._recent, len(self._recent)
+            first = self.count % kept if kept == self._keep else 0
+            count = min(count, kept)
+            return [recent[(first + n) % kept] for n in range(kept - count, kept)]
+
     def milliseconds(self) -> dict[str, float]:
         """p50, p99 and max in milliseconds."""
         return {
