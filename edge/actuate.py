@@ -67,7 +67,7 @@ class Geometry:
         places = [lane.distance_mm or 0.0 for lane in diverters]
         reach = config.decide.reach_mm
         end = max([half_view_mm, *places]) + reach
-        leads = [outputs[lane.output].settings.lead_ms / 1e3 for lane in diverters if lane.output in outputs]
+        leads = [outputs[lane.output].settings.lead_ms / 1e3 for lane in diverters if lane.output]
         return cls(
             nearest_mm=min(places, default=end),
             end_mm=end,
@@ -317,8 +317,13 @@ class Hand:
             PUSHES_WAITING,
             failed,
             threaded=self._threaded,
-            prepare=lambda: ask_for_real_time(49) and None,
+            prepare=_before_all_but_the_hand,
         )
+
+
+def _before_all_but_the_hand() -> None:
+    """An output's thread asks for real-time priority too; the hand has said already whether it is granted."""
+    ask_for_real_time(49)
 
 
 def no_view_reason(life: Life, waits: bool) -> Reason:

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 
+import numpy as np
+
 from edge.camera import redacted
 from edge.camera.probe import probe
 from edge.config import LineConfig, output_class
@@ -43,7 +45,7 @@ def _model(config: LineConfig) -> Check:
         return Check("model", False, str(error))
     card = classifier.card
     start = perf_counter()
-    classifier.run(_grey(card.height, card.width))
+    classifier.run(np.full((1, card.height, card.width, 3), 127, np.uint8))
     took_ms = (perf_counter() - start) * 1e3
     text = f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}, {took_ms:.1f} ms"
     return Check("model", True, f"{text} on {classifier.provider}")
@@ -62,9 +64,3 @@ def _camera(config: LineConfig) -> Check:
     if report.refused:
         text += f"; the camera refused {', '.join(report.refused)}"
     return Check("camera", True, text)
-
-
-def _grey(height: int, width: int):  # type: ignore[no-untyped-def]
-    import numpy as np
-
-    return np.full((1, height, width, 3), 127, np.uint8)

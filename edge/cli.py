@@ -49,16 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    parser = _Parser(prog="sortline", description="See and sort items on a conveyor with a CNN.")
+    parser: argparse.ArgumentParser = _Parser(prog="sortline", description="See and sort items on a conveyor with a CNN.")
     parser.add_argument("--version", action="version", version=f"sortline {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(
         name: str, run: Callable[[argparse.Namespace], int], says: str, example: str
     ) -> argparse.ArgumentParser:
-        made: argparse.ArgumentParser = commands.add_parser(
-            name, help=says, description=says, epilog=f"example: {example}", parents=[common]
-        )
+        made = commands.add_parser(name, help=says, description=says, epilog=f"example: {example}", parents=[common])
         made.set_defaults(run=run)
         return made
 
@@ -242,9 +240,9 @@ def _until_asked_to_stop() -> Iterator[threading.Event]:
 
 
 def _must_be_recorded(config: Any) -> None:
-    from edge.camera import kind_of
+    from edge.camera import is_recorded
 
-    if kind_of(config.camera.source) in {"device", "stream"}:
+    if not is_recorded(config.camera):
         raise ConfigError("--fast needs a recorded or simulated source; camera.source is a live camera")
 
 

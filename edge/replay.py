@@ -6,6 +6,7 @@ from pathlib import Path
 from edge.clock import VirtualClock
 from edge.config import JournalSettings, LineConfig
 from edge.line import Line
+from edge.outputs import OutputSettings
 from edge.records import Decision
 
 
@@ -46,7 +47,5 @@ def replay(config: LineConfig, clip: str, other: Path | None = None) -> Replay:
     return Replay(tuple(str(path) for path in models), tuple((d, second.get(i)) for i, d in runs[0].items()))
 
 
-def _log(settings):  # type: ignore[no-untyped-def]
-    from edge.outputs import OutputSettings
-
+def _log(settings: OutputSettings) -> OutputSettings:
     return OutputSettings(type="log", lead_ms=settings.lead_ms, pulse_ms=settings.pulse_ms)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.herald import Herald
 from edge.items import Tracked
-from edge.records import Box, Frame
+from edge.records import Box, Frame, Scope
 from edge.stats import Distribution
 from edge.web.side import WebSide
 
@@ -158,12 +158,11 @@ class Watch:
         """Raises an incident when a part stops being well, and its recovery when it is well again."""
         line = self._line
         health = line.health()
-        for part in ("model", "outputs"):
+        parts: tuple[tuple[str, Scope], ...] = (("model", "model"), ("outputs", "output"))
+        for part, scope in parts:
             ok = health[part]["ok"]
             if ok != self._known.get(part, True):
-                self._herald.tell(
-                    f"{part}_unwell", part.removesuffix("s"), health[part]["text"], "watched", recovered=ok
-                )  # type: ignore[arg-type]
+                self._herald.tell(f"{part}_unwell", scope, health[part]["text"], "watched", recovered=ok)
             self._known[part] = ok
         observed = line.eye.observed_speed_mm_s()
         if observed and "speed" not in self._known:

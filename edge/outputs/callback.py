@@ -61,4 +61,4 @@ def load_function(name: str, key: str) -> Callable[[Decision], object]:
         raise OutputError(f"{key} = {name!r}: module {module_name} has no {function_name}") from None
     if not callable(found):
         raise OutputError(f"{key} = {name!r}: is not a function")
-    return found  # type: ignore[no-any-return]
+    return found

@@ -16,19 +16,17 @@ class SquaresSettings(CameraSettings):
     colours: str = "red green blue"
     spacing_mm: float = 120.0
     side_mm: float = 40.0
-    live_: bool = False
     rate: float = 30.0
-    breaks_at: int = -1
 
 
 class Squares:
     """Squares enter on the left and travel right at SPEED_MM_S; the source ends when all have left."""
 
     Settings = SquaresSettings
+    live = False
 
     def __init__(self, settings: SquaresSettings, clock: Clock) -> None:
         self._settings = settings
-        self.live = settings.live_
         self._colours = settings.colours.split()
         self._n = 0
         noise = np.random.default_rng(7).integers(-6, 7, (240, 400, 1))
@@ -45,8 +43,6 @@ class Squares:
             x0, x1 = max(front - int(s.side_mm), 0), min(max(front, 0), 400)
             if x1 > x0:
                 pixels[100 : 100 + int(s.side_mm), x0:x1] = COLOURS[colour][::-1]
-        if self._n == s.breaks_at:
-            pixels = np.zeros((3, 3), np.uint8)  # a picture that no driver should ever hand over
         self._n += 1
         return Shot(pixels, at)
 

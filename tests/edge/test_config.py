@@ -51,7 +51,7 @@ def test_a_good_file_becomes_a_frozen_typed_object(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="nowhere.toml: no such file"):
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: no such file"):
         LineConfig.load(tmp_path / "nowhere.toml")
 
 
