@@ -80,7 +80,7 @@ class Simulated:
         s = self.world.settings
         if s.freeze_at is not None and s.freeze_at <= number / self._fps < s.freeze_at + s.freeze_s:
             return True
-        if not s.drop or number == 0:
+        if not s.drop or number < s.drop_burst:  # the first picture always comes: times count from it
             return False
         rng = np.random.default_rng([s.seed, SEED_OF_LOST_PICTURES, number // s.drop_burst])
         return bool(rng.random() < s.drop)

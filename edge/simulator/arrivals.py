@@ -79,9 +79,7 @@ def class_names(settings: SimulatorSettings) -> tuple[str, ...]:
         if folder.is_dir() and any(file.suffix.lower() in SUFFIXES for file in folder.iterdir())
     )
     if not names:
-        raise ConfigError(
-            f"camera.source: items = {str(settings.items)!r}: has no class folders with pictures in them"
-        )
+        raise ConfigError(f"camera.source: items = {str(settings.items)!r}: has no class folders with pictures in them")
     if FOREIGN in names:
         raise ConfigError(
             f"camera.source: items = {str(settings.items)!r}: has a class named {FOREIGN!r}, which stands for what "
@@ -130,9 +128,7 @@ class Arrivals:
         band_mm = self._belt_mm / settings.rows
         middle_mm = band_mm * (row + 0.5) - self._belt_mm / 2
         # The picture is empty at the start: the first item is still ahead of its upstream edge.
-        edge_mm = (
-            settings.field_mm / 2 + rng.exponential(slack_mm) + 0.5 * row * self._spacing_mm / settings.rows
-        )
+        edge_mm = settings.field_mm / 2 + rng.exponential(slack_mm) + 0.5 * row * self._spacing_mm / settings.rows
         across_mm, second = middle_mm, False
         while True:
             label = str(rng.choice(self.labels)) if rng.random() >= settings.foreign else FOREIGN
@@ -149,9 +145,7 @@ class Arrivals:
                 across_mm = middle_mm + place * (band_mm - self.longest_mm) / 2
             along_mm = length_mm
             if not kind.round or first or second:
-                along_mm = _extent(
-                    length_mm, kind.width[1] if kind.round else proportions(label, specimen)[1], angle
-                )
+                along_mm = _extent(length_mm, kind.width[1] if kind.round else proportions(label, specimen)[1], angle)
             centre_mm = edge_mm + along_mm / 2
             yield TrueItem(-1, label, specimen, centre_mm, across_mm, angle % 360, length_mm, along_mm)
             edge_mm = centre_mm + along_mm / 2 + (-CONTACT_MM if first else gap_mm)
@@ -175,9 +169,7 @@ class Arrivals:
         return known * (1 - self._settings.foreign) + means[FOREIGN] * self._settings.foreign
 
     def _greatest_mm(self) -> float:
-        sizes = (
-            kind.length_mm * (1 if kind.round else hypot(1, kind.width[1])) for kind in self._kinds.values()
-        )
+        sizes = (kind.length_mm * (1 if kind.round else hypot(1, kind.width[1])) for kind in self._kinds.values())
         return (1 + SIZE_VARIES) * max(sizes)
 
     def _check_room(self) -> None:

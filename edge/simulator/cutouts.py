@@ -55,9 +55,7 @@ def cut_out(picture: np.ndarray, name: str = "the picture") -> Specimen:
         raise ConfigError(f"{name}: shows no object on a white ground to cut out")
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     mask = (labels == largest).astype(np.uint8)
-    core = cv2.erode(
-        mask, np.ones((3, 3), np.uint8), iterations=EDGE_PX, borderType=cv2.BORDER_CONSTANT, borderValue=0
-    )
+    core = cv2.erode(mask, np.ones((3, 3), np.uint8), iterations=EDGE_PX, borderType=cv2.BORDER_CONSTANT, borderValue=0)
     if not core.any():
         raise ConfigError(f"{name}: shows no object on a white ground that is large enough to cut out")
     colour = _spread(padded, core)

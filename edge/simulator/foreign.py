@@ -19,15 +19,9 @@ def _cap(r: Relief) -> Drawn:
     distance, turn = np.hypot(r.x, r.y), np.arctan2(r.y, r.x)
     flutes = 0.465 + 0.03 * np.cos(21 * turn)
     inside = flutes - distance
-    height = (
-        0.16
-        - 0.9 * np.square(np.clip(distance - 0.36, 0, 1)) * 8
-        + 0.02 * np.cos(21 * turn) * (distance > 0.38)
-    )
+    height = 0.16 - 0.9 * np.square(np.clip(distance - 0.36, 0, 1)) * 8 + 0.02 * np.cos(21 * turn) * (distance > 0.38)
     hue = np.array([[[int(rng.integers(180)), 210, 215]]], np.uint8)
-    paint = np.zeros((*r.x.shape, 3), np.float32) + cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0] / np.float32(
-        255
-    )
+    paint = np.zeros((*r.x.shape, 3), np.float32) + cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0] / np.float32(255)
     ring = (np.abs(distance - 0.27) < 0.02) | (np.abs(r.y) < 0.06) & (np.abs(r.x) < 0.19)
     paint[ring] = (0.92, 0.95, 0.95)
     return Drawn(inside, height, np.zeros_like(r.x), paint, metal=0.35, tall=0.14)
@@ -76,9 +70,7 @@ def _pebble(r: Relief) -> Drawn:
     height = 0.8 * np.sqrt(np.clip(inside, 0, 1)) * 0.5 + 0.006 * r.wear(0.03)
     tone = rng.uniform(0.35, 0.65)
     paint = (tone * 0.88, tone * 0.95, tone)
-    return Drawn(
-        inside, height.astype(np.float32), 0.15 * np.clip(r.wear(0.02), 0, 2), paint, metal=0.0, tall=0.2
-    )
+    return Drawn(inside, height.astype(np.float32), 0.15 * np.clip(r.wear(0.02), 0, 2), paint, metal=0.0, tall=0.2)
 
 
 def paint_hand(r: Relief) -> Drawn:

@@ -40,10 +40,6 @@ class Hand:
         along_px = rng.uniform(0.25, 0.75) * self._settings.along_px
         solid = self._sprite.solid
         # Along the belt the hand is centred on its place; across it, its finger tips are reach_px in.
-        x = self._along[0] * (along_px - solid.centre[0]) + self._inwards[0] * (
-            reach_px - solid.x - solid.width
-        )
-        y = self._along[1] * (along_px - solid.centre[1]) + self._inwards[1] * (
-            reach_px - solid.y - solid.height
-        )
+        x = self._along[0] * (along_px - solid.centre[0]) + self._inwards[0] * (reach_px - solid.x - solid.width)
+        y = self._along[1] * (along_px - solid.centre[1]) + self._inwards[1] * (reach_px - solid.y - solid.height)
         return self._sprite, round(x), round(y)

@@ -54,11 +54,7 @@ class Motion:
         if self.period_mm <= 0:
             raise ValueError("a belt must move forward over each period")
         # Where the position can have an extreme: between pieces, and where the speed changes sign.
-        turns = [
-            start + t
-            for start, p in zip(self._starts_s, pieces, strict=False)
-            if (t := p.turns_at) is not None
-        ]
+        turns = [start + t for start, p in zip(self._starts_s, pieces, strict=False) if (t := p.turns_at) is not None]
         self._corners_s = sorted({*self._starts_s, *turns})
 
     def position_mm(self, t: float) -> float:
@@ -123,6 +119,4 @@ def motion(name: MotionName, speed_mm_s: float, period_s: float) -> Motion:
         "stop_and_go": [(0.5, fast, fast), (0.1, fast, 0.0), (0.3, 0.0, 0.0), (0.1, 0.0, fast)],
         "reverse": [(0.55, fast, fast), (0.15, fast, back), (0.15, back, back), (0.15, back, fast)],
     }
-    return Motion(
-        [Piece(share * period_s, before, after) for share, before, after in shares_and_speeds[name]]
-    )
+    return Motion([Piece(share * period_s, before, after) for share, before, after in shares_and_speeds[name]])

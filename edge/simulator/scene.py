@@ -87,11 +87,7 @@ class Scene:
         blur = (1, blur_px) if self._upright else (blur_px, 1)
         self._moving = {key: kept.get(key) or still.smeared(*blur) for key, still in self._still.items()}
         self._moving_px = blur_px
-        return [
-            (item, moving, *self._place(item, moving, at))
-            for item in items
-            if (moving := self._moving[item.id])
-        ]
+        return [(item, moving, *self._place(item, moving, at)) for item in items if (moving := self._moving[item.id])]
 
     def _place(self, item: TrueItem, sprite: Sprite, at: float) -> tuple[int, int]:
         # The belt's own shift is rounded first and once, so that items never slide on its texture.
@@ -161,9 +157,7 @@ class Scene:
             return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8)
         shape = (s.height + NOISE_PLACES, s.width + NOISE_PLACES, 3)
         noise = self._rng.standard_normal(shape, dtype=np.float32) * s.noise
-        return np.clip(np.round(noise), 0, 255).astype(np.uint8), np.clip(np.round(-noise), 0, 255).astype(
-            np.uint8
-        )
+        return np.clip(np.round(noise), 0, 255).astype(np.uint8), np.clip(np.round(-noise), 0, 255).astype(np.uint8)
 
 
 def _paste(frame: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
@@ -188,14 +182,12 @@ def _belt(across_px: int, rng: np.random.Generator) -> np.ndarray:
     cloth = _ringed(rng, shape, 1.0) * 2.2 + _ringed(rng, shape, 9.0) * 2.0 + _ringed(rng, shape, 60.0) * 3.0
     scuffs = np.maximum(_ringed(rng, shape, (30.0, 0.8)) - 1.6, 0) * 9.0
     tone = 92 + weave + cloth + scuffs
-    tone[:, : max(BELT_PX // 300, 2)] -= 9.0
+    tone -= 9.0 * np.exp(-np.square((x - BELT_PX / 2) / 4))
     tint = np.array((0.96, 1.03, 0.86), np.float32)
     return np.clip(np.round(tone[..., None] * tint), 0, 255).astype(np.uint8)
 
 
-def _ringed(
-    rng: np.random.Generator, shape: tuple[int, int], sigma: float | tuple[float, float]
-) -> np.ndarray:
+def _ringed(rng: np.random.Generator, shape: tuple[int, int], sigma: float | tuple[float, float]) -> np.ndarray:
     """Smooth noise of unit spread, float32 [across, along], whose two ends along the belt meet."""
     sx, sy = sigma if isinstance(sigma, tuple) else (sigma, sigma)
     step = max(int(min(sx, sy) / 3), 1)

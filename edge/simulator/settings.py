@@ -96,15 +96,11 @@ class SimulatorSettings(Settings):
         """
         what, _, query = source.removeprefix(SCHEME).partition("?")
         if not source.startswith(SCHEME) or what:
-            raise ConfigError(
-                f"camera.source = {source!r}: a simulated belt is written sim:?key=value&key=value"
-            )
+            raise ConfigError(f"camera.source = {source!r}: a simulated belt is written sim:?key=value&key=value")
         try:
             pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
         except ValueError:
-            raise ConfigError(
-                f"camera.source = {source!r}: each key needs a value, written key=value"
-            ) from None
+            raise ConfigError(f"camera.source = {source!r}: each key needs a value, written key=value") from None
         keys = [key for key, _ in pairs]
         if twice := next((key for key in keys if keys.count(key) > 1), None):
             raise ConfigError(f"camera.source = {source!r}: {twice} is given twice")

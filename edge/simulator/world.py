@@ -118,9 +118,7 @@ class World:
     def __init__(self, settings: SimulatorSettings, start: float = 0.0) -> None:
         self.settings = settings
         self.start = start
-        self.motion = motion(
-            settings.motion, settings.speed_mm_s * (1 + settings.speed_error), settings.period_s
-        )
+        self.motion = motion(settings.motion, settings.speed_mm_s * (1 + settings.speed_error), settings.period_s)
         arrivals = Arrivals(settings)
         self.labels = arrivals.labels
         self._coming = iter(arrivals)
