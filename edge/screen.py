@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -47,8 +48,11 @@ def print_summary(summary: dict[str, Any]) -> None:
 def print_checks(results: "Sequence[Check]") -> None:
     """The table of `sortline check`."""
     table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a sentence about a file shows its whole path
     for result in results:
-        table.add_row("[green]ok[/]" if result.ok else "[red]FAILED[/]", result.part, result.text)
+        table.add_row("[green]ok[/]" if result.ok else "[red]FAILED[/]", result.part, escape(result.text))
     Console().print(table)
 
 
