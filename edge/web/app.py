@@ -16,6 +16,7 @@ from edge.model import Classifier
 from edge.web.bodies import BadBody, read_body
 from edge.web.guard import guard
 from edge.web.hub import STALE_S, Hub, TooManyViewers
+from edge.web.metrics import add_metrics
 from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
 
 _log = logging.getLogger("sortline.web")
@@ -32,11 +33,13 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     app.config["MAX_FORM_PARTS"] = 100
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.globals["asset"] = partial(_asset, Path(app.static_folder or "."))
+    predictor = app.extensions["predictor"] = Predictor(classifier, config) if classifier else None
+    # Counts first and last, so that what the guard turns away is counted too.
+    add_metrics(app, hub, lambda: predictor.admission.inside if predictor else 0)
     guard(app, token, config.web.host)
     _answer_errors(app)
     _add_health(app, hub)
     _add_page(app, hub)
-    predictor = app.extensions["predictor"] = Predictor(classifier, config) if classifier else None
     _add_predict(app, predictor)
     return app
 

@@ -40,6 +40,7 @@ function write(element, text) {
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : (100 * share).toFixed(digits));
+const share = (word, value) => `${word} ${typeof value === "number" ? percent(value) + " %" : "–"}`;
 const known = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "–");
 const words = (name) => (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
 const clockTime = (wall) => new Date(wall * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -146,7 +147,7 @@ function showLanes(state) {
     const quality = state.simulated?.lanes?.[name];
     write(row.children[1], whole.format(lane.items));
     write(row.children[2], classes.map(([label, n]) => `${label} ${whole.format(n)}`).join("   ") || "nothing yet");
-    write(row.children[3], quality ? `purity ${percent(quality.purity)} %   yield ${percent(quality.yield)} %` : "");
+    write(row.children[3], quality ? `${share("purity", quality.purity)}   ${share("yield", quality.yield)}` : "");
     row.children[4].firstChild.style.inlineSize = `${total ? (100 * lane.items) / total : 0}%`;
   }
 }
@@ -170,6 +171,12 @@ function showStages(stages) {
     bar.children[i].style.flexGrow = sum ? ms / sum : 0;
     write(legend.children[i].lastChild, `${ms.toFixed(ms < 10 ? 1 : 0)} ms`);
   });
+  if (stages.margin?.count) {
+    if (legend.children.length === STAGES.length) legend.append(make("li", "stage-spare", "to spare"));
+    const spare = legend.lastChild;
+    if (spare.children.length === 0) spare.append(make("b"));
+    write(spare.lastChild, `${whole.format(mean(["margin"]))} ms`);
+  }
 }
 
 function showHistogram() {
@@ -177,7 +184,7 @@ function showHistogram() {
   if (!latencies.length) return;
   const sorted = [...latencies].sort((a, b) => a - b);
   const end = nice(sorted[Math.floor(0.99 * (sorted.length - 1))] * 1.15);
-  const bins = new Array(28).fill(0);
+  const bins = new Array(24).fill(0);
   for (const ms of latencies) bins[Math.min(Math.floor((ms / end) * bins.length), bins.length - 1)] += 1;
   const most = Math.max(...bins);
   const plot = $("histogram");
@@ -187,7 +194,7 @@ function showHistogram() {
     plot.lastChild.append(make("span", "", "0"), make("span"), make("span"));
   }
   bins.forEach((n, i) => (plot.firstChild.children[i].style.blockSize = `${(100 * n) / most}%`));
-  write(plot.lastChild.children[1], `last ${latencies.length} items`);
+  write(plot.lastChild.children[1], `${latencies.length} items`);
   write(plot.lastChild.children[2], `${end} ms`);
   plot.setAttribute("aria-label", `How long the last ${latencies.length} decisions took: from ${sorted[0].toFixed(0)} to ${sorted.at(-1).toFixed(0)} milliseconds`);
 }
@@ -230,9 +237,10 @@ function addLatency(decision) {
 function showIncidents() {
   const open = [...line.incidents.values()].filter((incident) => !incident.cleared).reverse();
   $("incidents-empty").hidden = open.length > 0;
+  $("trouble").classList.toggle("open", open.length > 0);
   $("incidents").replaceChildren(
-    ...open.slice(0, 6).map((incident) => {
-      const entry = make("li", "incident");
+    ...open.slice(0, 4).map((incident) => {
+      const entry = make("li", incident.recovered ? "incident over" : "incident");
       const clear = make("button", "button quiet", "Clear");
       clear.type = "button";
       clear.setAttribute("aria-label", `Clear ${words(incident.name)}`);
@@ -240,7 +248,7 @@ function showIncidents() {
       const head = make("p", "incident-name", words(incident.name));
       head.append(make("time", "", clockTime(incident.wall)));
       entry.append(head, make("p", "incident-cause", `${words(incident.cause)}; ${incident.action}.`));
-      entry.append(make("p", "incident-advice", ADVICE[incident.scope] ?? ADVICE.line), clear);
+      entry.append(make("p", "incident-advice", incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line), clear);
       return entry;
     }),
   );
@@ -295,7 +303,9 @@ const view = {
       if (!box) {
         box = make("div", "box");
         box.dataset.item = item.id;
-        box.append(make("span", "tag"));
+        const tag = make("span", "tag");
+        tag.append(make("i"), make("span"));
+        box.append(tag);
         overlay.append(box);
       }
       const [x, y, w, h] = item.box;
@@ -305,8 +315,10 @@ const view = {
       box.style.width = `${(100 * w) / width}%`;
       box.style.height = `${(100 * h) / height}%`;
       box.classList.toggle("low", y < 0.09 * height);
-      const text = item.label ? `${item.label} ${percent(item.confidence, 0)} %` : "";
-      write(box.firstChild, `${item.id}${text ? "  " + text : ""}`);
+      box.classList.toggle("late", x > 0.82 * width);
+      write(box.firstChild.firstChild, item.id);
+      write(box.firstChild.lastChild, item.label ?? "");
+      box.firstChild.style.setProperty("--sure", item.label ? item.confidence : 0);
     }
     for (const box of left.values()) box.remove();
   },
@@ -325,6 +337,7 @@ const view = {
       const gate = make("div", `gate ${flat ? "" : "across"}`);
       gate.style[flat ? "left" : "top"] = `${(100 * at) / length}%`;
       gate.style.setProperty("--lane", laneColour(lane.name));
+      gate.classList.toggle("late", at > 0.85 * length);
       gate.append(make("span", "tag", lane.name));
       overlay.append(gate);
     }
