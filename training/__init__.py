@@ -1,0 +1,1 @@
+"""The training side: pictures in, one self-describing ONNX file out."""

@@ -1,0 +1,307 @@
+"""A folder of class folders becomes a Dataset: decoded once, split with a seed, every picture accounted for.
+
+Either ROOT/CLASS/picture, split here 70/15/15 within each class, or ROOT/train/CLASS/picture with
+test and val (or valid, validation) beside train: what is given is kept, and a validation part that
+is not given is split off train. Pictures are made the model's input by edge.model.to_pixels, the
+same function that the line uses.
+"""
+
+import hashlib
+import os
+import tempfile
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from rich.progress import Progress
+
+from edge.errors import PictureError
+from edge.model import Resize, to_pixels
+from edge.picture import SUFFIXES, decode_picture
+from training.errors import DatasetError
+
+PartName = Literal["train", "val", "test"]
+PARTS: tuple[PartName, ...] = ("train", "val", "test")
+PART_FOLDERS: dict[str, PartName] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+VAL_SHARE, TEST_SHARE = 0.15, 0.15
+FEWEST_A_CLASS = 5  # one picture each for validation and test, and enough left to call it training
+MAX_DEFAULT_SIZE = 224
+JUNK = frozenset({"thumbs.db", "desktop.ini"})
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One picture file: name is its path under the dataset's root; part is None where the folder has no parts."""
+
+    path: Path
+    name: str
+    label: str
+    part: PartName | None
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of train, val and test: rows of a store of pictures that the parts share.
+
+    store is uint8 [all pictures, H, W, 3] RGB, in memory or mapped from a file; index says which
+    rows are of this part; labels is int64 [n], positions in Dataset.classes.
+    """
+
+    store: np.ndarray
+    index: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def pixels(self, positions: np.ndarray | slice) -> np.ndarray:
+        """The pictures at these positions of the part, uint8 [n, H, W, 3] RGB."""
+        return self.store[self.index[positions]]
+
+    def batches(self, size: int) -> Iterable[np.ndarray]:
+        """All pictures in order, a batch at a time."""
+        return (self.pixels(slice(start, start + size)) for start in range(0, len(self), size))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Pictures with labels, in three parts. fingerprint is a SHA-256 over the names and bytes of all of them."""
+
+    root: Path
+    classes: tuple[str, ...]
+    train: Part
+    val: Part
+    test: Part
+    fingerprint: str
+    skipped: tuple[Skipped, ...]
+    split: str
+
+    def part(self, name: PartName) -> Part:
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+    def whole(self) -> Part:
+        """All three parts as one."""
+        parts = [self.train, self.val, self.test]
+        return Part(
+            self.train.store,
+            np.concatenate([part.index for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            tuple(name for part in parts for name in part.names),
+        )
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Pictures a class in each part, for the card and the report."""
+        return {
+            name: {label: int((self.part(name).labels == i).sum()) for i, label in enumerate(self.classes)}
+            for name in PARTS
+        }
+
+
+def find(root: str | Path) -> tuple[list[File], list[Skipped]]:
+    """Lists the picture files of a dataset folder, sorted by name, and the files that are no pictures."""
+    root = Path(root)
+    if not root.exists():
+        raise DatasetError(f"{root}: no such folder")
+    if not root.is_dir():
+        raise DatasetError(f"{root}: is a file; a dataset is a folder with one folder of pictures a class")
+    folders = _folders(root)
+    parts = {folder: PART_FOLDERS.get(folder.name.casefold()) for folder in folders}
+    if "train" not in parts.values():
+        found, others = _find_classes(root, folders, None)
+        return found, others + _stray(root, root)
+    if strangers := sorted(folder.name for folder, part in parts.items() if part is None):
+        raise DatasetError(
+            f"{root}: has {strangers[0]!r} beside a train folder; beside train there can be val and test, nothing else"
+        )
+    files: list[File] = []
+    skipped: list[Skipped] = _stray(root, root)
+    for folder, part in parts.items():
+        skipped += _stray(root, folder)
+        more_files, more_skipped = _find_classes(root, _folders(folder), part)
+        files += more_files
+        skipped += more_skipped
+    known = {file.label for file in files if file.part == "train"}
+    for file in files:
+        if file.label not in known:
+            raise DatasetError(f"{root}: {file.part} has a class {file.label!r} which train does not have")
+    return files, skipped
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+
+
+def _stray(root: Path, folder: Path) -> list[Skipped]:
+    """Pictures that lie beside the class folders instead of in one."""
+    pictures = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
+    return [Skipped(p.relative_to(root).as_posix(), "lies outside the class folders") for p in pictures]
+
+
+def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tuple[list[File], list[Skipped]]:
+    files: list[File] = []
+    skipped: list[Skipped] = []
+    for folder in folders:
+        found = 0
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            name = path.relative_to(root).as_posix()
+            if path.suffix.lower() in SUFFIXES:
+                files.append(File(path, name, folder.name, part))
+                found += 1
+            elif not path.name.startswith(".") and path.name.lower() not in JUNK:
+                skipped.append(Skipped(name, "is not a picture by its name"))
+        if not found:
+            raise DatasetError(f"{folder}: has no picture in it; add some, or remove the folder")
+    return files, skipped
+
+
+def default_size(files: Sequence[File], looks: int = 200) -> int:
+    """The input size that fits the pictures: their median longer side, up to a multiple of 32, 64 to 224."""
+    step = max(len(files) // looks, 1)
+    sides = []
+    for file in files[::step]:
+        try:
+            sides.append(max(decode_picture(file.path.read_bytes()).shape[:2]))
+        except (PictureError, OSError):
+            continue  # it is named when the dataset is loaded
+    median = float(np.median(sides)) if sides else MAX_DEFAULT_SIZE
+    return int(min(max(-(-median // 32) * 32, 64), MAX_DEFAULT_SIZE))
+
+
+def load(
+    root: str | Path,
+    height: int,
+    width: int,
+    resize: Resize,
+    seed: int,
+    progress: Progress,
+    scratch: Path | None = None,
+) -> Dataset:
+    """Reads every picture of a dataset folder once, leaves out and names what cannot be read, and splits.
+
+    The same folder and seed always give the same parts. Pictures that need more than a quarter of
+    the machine's memory are kept in a deleted file in the scratch folder and mapped from there.
+    Raises DatasetError when there is nothing sound to train on or evaluate.
+    """
+    root = Path(root)
+    files, skipped = find(root)
+    labels = sorted({file.label for file in files})
+    if len(labels) < 2:
+        kind = f"one class ({labels[0]})" if labels else "no class folders"
+        raise DatasetError(f"{root}: has {kind}; a classifier needs pictures of at least two classes")
+
+    store = _allocate((len(files), height, width, 3), scratch)
+
+    def read(row: int) -> str | PictureError:
+        """Decodes one picture into its row; returns the SHA-256 of its bytes, or what was wrong."""
+        try:
+            data = files[row].path.read_bytes()
+            store[row] = to_pixels(decode_picture(data, files[row].name), height, width, resize)
+        except OSError as error:
+            return PictureError(f"cannot be read ({error.strerror})")
+        except PictureError as error:
+            return error
+        return hashlib.sha256(data).hexdigest()
+
+    good: list[int] = []
+    fingerprint = hashlib.sha256()
+    with ThreadPoolExecutor(max_workers=cores()) as pool:
+        outcomes = pool.map(read, range(len(files)))
+        for row, outcome in enumerate(progress.track(outcomes, len(files), description="reading pictures")):
+            if isinstance(outcome, PictureError):
+                reason = str(outcome).removeprefix(f"{files[row].name}: ")
+                skipped.append(Skipped(files[row].name, reason))
+                continue
+            good.append(row)
+            fingerprint.update(f"{files[row].name}\0{outcome}\n".encode())
+
+    number = {label: i for i, label in enumerate(labels)}
+    of_part = split([files[row] for row in good], seed, root)
+    parts = {}
+    for name in PARTS:
+        rows_of_part = [row for row, part in zip(good, of_part, strict=True) if part == name]
+        parts[name] = Part(
+            store,
+            np.array(rows_of_part, np.int64),
+            np.array([number[files[row].label] for row in rows_of_part], np.int64),
+            tuple(files[row].name for row in rows_of_part),
+        )
+    given = sorted({file.part for file in files if file.part})
+    how = f"folders {', '.join(given)} as given; the rest" if given else "all"
+    return Dataset(
+        root,
+        tuple(labels),
+        parts["train"],
+        parts["val"],
+        parts["test"],
+        fingerprint.hexdigest(),
+        tuple(skipped),
+        f"{how} split within each class with seed {seed}",
+    )
+
+
+def split(files: Sequence[File], seed: int, root: Path) -> list[PartName]:
+    """Which part each file belongs to: the part it was given, the rest drawn within each class.
+
+    A part that the dataset has a folder for takes nothing from elsewhere. Each class is drawn by a
+    generator of its own, so that adding a class leaves the others' parts as they were.
+    """
+    given = {file.part for file in files if file.part}
+    if not given:
+        shares: dict[PartName, float] = {"val": VAL_SHARE, "test": TEST_SHARE}
+    else:
+        shares = {"val": VAL_SHARE} if "val" not in given else {}
+        if "test" not in given:
+            shares["test"] = TEST_SHARE
+    parts: list[PartName] = [file.part or "train" for file in files]
+    counts = Counter(file.label for file, part in zip(files, parts, strict=True) if part == "train")
+    for label in sorted({file.label for file in files}):
+        if counts[label] < FEWEST_A_CLASS:
+            raise DatasetError(
+                f"{root}: class {label!r} has {counts[label]} readable pictures to train on; "
+                f"at least {FEWEST_A_CLASS} are needed to learn it and to check what was learnt"
+            )
+        rows = [i for i, file in enumerate(files) if file.label == label and parts[i] == "train"]
+        order = np.random.default_rng([seed, zlib.crc32(label.encode())]).permutation(rows)
+        start = 0
+        for part, share in shares.items():
+            number = max(round(share * len(rows)), 1)
+            for row in order[start : start + number]:
+                parts[int(row)] = part
+            start += number
+    return parts
+
+
+def cores() -> int:
+    """The processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _allocate(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
+    """Room for all pictures: memory, or a file of the scratch folder that vanishes with the process."""
+    size = int(np.prod(shape))
+    if size <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4:
+        return np.zeros(shape, np.uint8)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        return np.memmap(file, np.uint8, "w+", shape=shape)
