@@ -9,7 +9,7 @@ import numpy as np
 from edge.records import Box
 from edge.simulator.arrivals import RAIL_SHARE, TrueItem
 from edge.simulator.hand import Hand
-from edge.simulator.sprites import Sprite, Sprites
+from edge.simulator.sprites import Sprite, Sprites, smear
 from edge.simulator.world import World
 
 # After so many millimetres the belt's pattern repeats, as a belt does once round.
@@ -84,8 +84,9 @@ class Scene:
         items = self.world.in_view(at, SHADOW_MM)
         self._still = {item.id: self._still.get(item.id) or self._sprites.make(item) for item in items}
         kept = self._moving if self._moving_px == blur_px else {}
-        blur = (1, blur_px) if self._upright else (blur_px, 1)
-        self._moving = {key: kept.get(key) or still.smeared(*blur) for key, still in self._still.items()}
+        self._moving = {
+            key: kept.get(key) or still.smeared(blur_px, self._upright) for key, still in self._still.items()
+        }
         self._moving_px = blur_px
         return [(item, moving, *self._place(item, moving, at)) for item in items if (moving := self._moving[item.id])]
 
@@ -120,8 +121,7 @@ class Scene:
     def _strip_at(self, blur_px: int) -> np.ndarray:
         """The belt's strip smeared by its motion: [H, W, 3] with BELT_PX and one picture more along the belt."""
         if blur_px not in self._strips:
-            kernel = (1, blur_px) if self._upright else (blur_px, 1)
-            strip = cv2.blur(self._strip, kernel) if blur_px > 1 else self._strip
+            strip = smear(self._strip, blur_px, self._upright)
             self._strips[blur_px] = strip[LONGEST_BLUR_PX:] if self._upright else strip[:, LONGEST_BLUR_PX:]
             if len(self._strips) > BLURS_KEPT:
                 self._strips.popitem(last=False)

@@ -37,16 +37,29 @@ class Sprite:
     through: np.ndarray
     solid: Box
 
-    def smeared(self, x_px: int, y_px: int) -> "Sprite":
-        """The same item while it moves x_px to the side, or y_px up or down, in one exposure."""
-        if max(x_px, y_px) < 2:
+    def smeared(self, length_px: int, upright: bool) -> "Sprite":
+        """The same item while it moves by length_px in one exposure, to the side or, upright, up or down."""
+        if length_px < 2:
             return self
-        dx, dy = x_px // 2 + 1, y_px // 2 + 1
-        kernel = max(x_px, 1), max(y_px, 1)
+        dx, dy = (0, length_px) if upright else (length_px, 0)
         light = cv2.copyMakeBorder(self.light, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=(0, 0, 0))
         through = cv2.copyMakeBorder(self.through, dy, dy, dx, dx, cv2.BORDER_CONSTANT, value=(255, 255, 255))
         solid = Box(self.solid.x + dx, self.solid.y + dy, self.solid.width, self.solid.height)
-        return Sprite(cv2.blur(light, kernel), cv2.blur(through, kernel), solid)
+        return Sprite(smear(light, length_px, upright), smear(through, length_px, upright), solid)
+
+
+def smear(picture: np.ndarray, length_px: int, upright: bool) -> np.ndarray:
+    """A picture of what moves by length_px while the shutter is open: uint8 of the same shape.
+
+    The kernel is centred for even lengths too. (cv2.blur is not used: OpenCV 5.0 leaves the last columns
+    black for a kernel of 2 x 1.)
+    """
+    if length_px < 2:
+        return picture
+    kernel = np.full(length_px // 2 * 2 + 1, 1 / length_px, np.float32)
+    if length_px % 2 == 0:
+        kernel[0] = kernel[-1] = 0.5 / length_px
+    return cv2.filter2D(picture, -1, kernel[:, None] if upright else kernel[None])
 
 
 class Sprites:

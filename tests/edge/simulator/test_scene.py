@@ -31,9 +31,10 @@ def grown(box: Box, by: int) -> tuple[slice, slice]:
     return np.s_[max(box.y - by, 0) : box.y + box.height + by, max(box.x - by, 0) : box.x + box.width + by]
 
 
+@pytest.mark.parametrize("exposure_ms", [0.0, 2.5, 4.0])
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_true_boxes_are_where_the_items_are_drawn(direction):
-    scene = a_scene(direction=direction)
+def test_the_true_boxes_are_where_the_items_are_drawn_and_nothing_else_is(direction, exposure_ms):
+    scene = a_scene(direction=direction, exposure_ms=exposure_ms)
     mask, boxes = changed(scene, 10.0), scene.boxes(10.0)
     assert len(boxes) >= 3
     for item, box in boxes:
