@@ -18,9 +18,9 @@ from edge.web.guard import guard
 from edge.web.hub import STALE_S, Hub, TooManyViewers
 from edge.web.metrics import add_metrics
 from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
+from edge.web.wsgi import MAX_BODY
 
 _log = logging.getLogger("sortline.web")
-MAX_BODY = 16 << 20
 PICTURE_WAIT_S = 2.0
 COMMANDS = {"pause": {"paused": bool}}
 

@@ -74,7 +74,11 @@ class Channel:
         header_size, payload_size = _PREFIX.unpack(self._exactly(_PREFIX.size))
         if header_size > _MAX_HEADER or payload_size > _MAX_PAYLOAD:
             raise ChannelClosed(f"a message of {header_size} + {payload_size} bytes is not of this protocol")
-        return json.loads(self._exactly(header_size)), self._exactly(payload_size)
+        try:
+            message = json.loads(self._exactly(header_size))
+        except ValueError:
+            raise ChannelClosed("a header that is not JSON is not of this protocol") from None
+        return message, self._exactly(payload_size)
 
     def shutdown(self) -> None:
         """Ends both directions; whoever sends or receives on either end stops waiting. May be called twice."""

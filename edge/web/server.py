@@ -8,21 +8,18 @@ import threading
 from types import FrameType
 
 import cv2
-from flask import Flask
-from waitress import wasyncore
-from waitress.server import TcpWSGIServer
 
 from edge.config import LineConfig
 from edge.errors import ModelError
 from edge.model import Classifier
-from edge.web.app import MAX_BODY, create_app
+from edge.web.app import create_app
 from edge.web.channel import Channel, ChannelClosed, Message
 from edge.web.hub import MAX_VIEWERS, Hub
 from edge.web.predict import MAX_RUNNING, MAX_WAITING
+from edge.web.wsgi import Server
 
 _log = logging.getLogger("sortline.web")
 NICENESS = 10
-EXIT_S = 0.3
 # Every viewer and every admitted picture holds a thread; the rest is for what is answered at once.
 THREADS = MAX_VIEWERS + MAX_RUNNING + MAX_WAITING + 6
 
@@ -39,52 +36,18 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     hub.set_facts(hello["facts"])
     app = create_app(hub, _classifier(config), config, hello["token"])
     reader = threading.Thread(target=_read, args=(channel, hub), name="web-channel", daemon=True)
-    server = Server(app, listening)
+    server = Server(app, listening, THREADS)
 
     def leave(number: int, frame: FrameType | None) -> None:
-        hub.close()
-        raise SystemExit
+        server.end()
 
     signal.signal(signal.SIGTERM, leave)
     reader.start()
-    try:
-        server.run()
-    finally:
-        hub.close()
-        channel.shutdown()
-        reader.join()
-
-
-class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
-    """waitress on a socket that listens already: bounded in all it keeps, and quick to end."""
-
-    def __init__(self, app: Flask, listening: socket.socket) -> None:
-        super().__init__(
-            app,
-            _sock=listening,
-            bind_socket=False,
-            sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
-            threads=THREADS,
-            ident=None,
-            connection_limit=200,
-            channel_timeout=20,
-            cleanup_interval=5,
-            max_request_header_size=32 << 10,
-            max_request_body_size=MAX_BODY + (64 << 10),
-            # Looking ahead keeps the socket watched while an answer streams, so a viewer who leaves is noticed.
-            channel_request_lookahead=1,
-            outbuf_high_watermark=1 << 20,
-            clear_untrusted_proxy_headers=True,
-            log_socket_errors=False,
-        )
-
-    def run(self) -> None:
-        """Serves until SystemExit is raised in this thread, which a signal's handler does."""
-        try:
-            wasyncore.loop(timeout=self.adj.asyncore_loop_timeout, map=self._map, use_poll=True)
-        except SystemExit:
-            self.task_dispatcher.shutdown(timeout=EXIT_S)
-            wasyncore.close_all(self._map)
+    server.run()
+    hub.close()
+    server.let_go()
+    channel.shutdown()
+    reader.join()
 
 
 def _classifier(config: LineConfig) -> Classifier | None:

@@ -199,9 +199,9 @@ class WebSide:
                 return False
             except TimeoutError:
                 return True
-            if message["kind"] == "want_picture":
+            if message.get("kind") == "want_picture":
                 self.wants_picture = message["on"]
-            elif message["kind"] == "command":
+            elif message.get("kind") == "command":
                 self._obey(message["command"])
 
     def _obey(self, command: dict[str, Any]) -> None:

@@ -273,6 +273,13 @@ time.sleep(600)
     wait_for(refused)
 
 
+def test_a_web_side_told_to_end_ends_well(line: Started) -> None:
+    line.get("healthz")
+    os.kill(web_process(set()), signal.SIGTERM)
+    wait_for(lambda: line.incidents)
+    assert line.incidents[0].cause == "the web side ended with status 0"
+
+
 def test_ctrl_c_is_left_to_the_line(tmp_path: Path) -> None:
     before = children()
     line = Started(tmp_path)

@@ -1,0 +1,230 @@
+"""waitress on a socket that listens already, with a limit on everything that a client can make it keep.
+
+waitress reads whole requests and buffers whole answers outside its worker threads, so a slow client
+costs no thread. What it leaves open is closed here: how long a request may take to arrive, how much
+all bodies together may hold, an answer that nobody reads, and the answer to a body that is too large,
+which a client that is still sending would otherwise never see.
+"""
+
+import json
+import socket
+import threading
+import time
+import weakref
+from typing import Any
+
+from flask import Flask
+from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask
+from waitress.utilities import Error
+
+MAX_BODY = 16 << 20
+MAX_BODIES = 96 << 20  # of all requests that are arriving or being answered
+SMALL_BODY = 128 << 10  # up to here a body is kept in memory and counted by the number of connections alone
+MAX_CONNECTIONS = 128
+ARRIVAL_S = 10.0  # a request must have arrived within this, and its body at
+ARRIVAL_BYTES_S = 50_000
+UNREAD_S = 15.0  # so long may an answer wait for its reader to take any of it
+IDLE_S = 20
+LOOK_EVERY_S = 2
+LINGER_S, LINGER_BYTES = 5.0, 128 << 20
+EXIT_S = 0.3
+
+_SENTENCES = {
+    400: "The request is not HTTP as it must be",
+    413: f"The body is larger than the {MAX_BODY >> 20} MB that are taken",
+    431: "The request's headers are too large",
+    501: "This transfer encoding is not supported",
+    503: "Too many large bodies are arriving already",
+}
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
+    """Serves an app on a listening socket, which it takes over, with so many worker threads."""
+
+    def __init__(self, app: Flask, listening: socket.socket, threads: int) -> None:
+        self._over = False
+        self.channel_class = _Channel
+        super().__init__(
+            app,
+            _sock=listening,
+            bind_socket=False,
+            sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
+            threads=threads,
+            ident=None,
+            connection_limit=MAX_CONNECTIONS,
+            channel_timeout=IDLE_S,
+            cleanup_interval=LOOK_EVERY_S,
+            recv_bytes=1 << 16,
+            inbuf_overflow=SMALL_BODY,
+            max_request_header_size=32 << 10,
+            max_request_body_size=MAX_BODY + (64 << 10),  # a form has more around its pictures
+            # Looking ahead keeps the socket watched while an answer streams, so a viewer who leaves is noticed.
+            channel_request_lookahead=1,
+            outbuf_high_watermark=1 << 20,
+            clear_untrusted_proxy_headers=True,
+            log_socket_errors=False,
+        )
+        self.adj.bodies = _Allowance(MAX_BODIES)  # waitress hands its settings, and nothing else, to a parser
+
+    def run(self) -> None:
+        """Serves until `end` is called."""
+        while not self._over:
+            wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
+
+    def end(self) -> None:
+        """Makes `run` return soon; any thread and any signal's handler may call it."""
+        self._over = True
+        self.pull_trigger()
+
+    def let_go(self) -> None:
+        """Ends the worker threads and closes every connection, once `run` has returned."""
+        self.task_dispatcher.shutdown(timeout=EXIT_S)
+        wasyncore.close_all(self._map)
+
+    def maintenance(self, now: float) -> None:
+        """Called every LOOK_EVERY_S seconds: ends connections that idle, dawdle or do not take their answer."""
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            channel.end_if_overdue(now)
+
+
+class _Allowance:
+    """A number of bytes that many share."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._lock = threading.Lock()
+
+    def take(self, owner: object, size: int) -> bool:
+        """Takes bytes for as long as the owner lives; False when there are not so many left."""
+        with self._lock:
+            if size > self._left:
+                return False
+            self._left -= size
+        weakref.finalize(owner, self._give, size)
+        return True
+
+    def _give(self, size: int) -> None:
+        with self._lock:
+            self._left += size
+
+
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    """waitress' parser; a large body is let in only while there is room for it."""
+
+    completed: bool
+    _admitted = False
+
+    def received(self, data: bytes) -> int:
+        consumed: int = super().received(data)
+        if self.headers_finished and not self.completed and not self._admitted:
+            self._admitted = True
+            size = MAX_BODY if self.chunked else self.content_length
+            if size > SMALL_BODY and not self.adj.bodies.take(self, size):
+                self.error = _Busy("")
+                self.completed = True
+        return consumed
+
+    def parse_header(self, header: bytes) -> None:
+        try:
+            super().parse_header(header)
+        except ValueError as error:  # a length of five thousand digits, an address like http://[::1
+            raise ParsingError(str(error)) from None
+
+
+class _Busy(Error):  # type: ignore[misc]
+    code = 503
+    reason = "Service Unavailable"
+
+
+class _ErrorTask(ErrorTask):  # type: ignore[misc]
+    """What is refused before the app sees it is answered in the app's own form."""
+
+    def execute(self) -> None:
+        error = self.request.error
+        body = json.dumps({"error": _SENTENCES.get(error.code, error.reason)}).encode() + b"\n"
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [
+            ("Content-Type", "application/json"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Cache-Control", "no-store"),
+        ]
+        if error.code == 503:
+            self.response_headers.append(("Retry-After", "2"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.channel.still_sending = True
+        self.write(body)
+
+
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """One connection. After an error it ends as RFC 9112, section 9.6, advises: written first, read out, closed."""
+
+    parser_class = _Parser
+    error_task_class = _ErrorTask
+
+    def __init__(self, *args: Any, **keys: Any) -> None:
+        self.still_sending = False
+        self._lingers_since = 0.0
+        self._thrown_away = 0
+        self._since = time.time()
+        super().__init__(*args, **keys)
+
+    def received(self, data: bytes) -> bool:
+        before = self.request
+        done: bool = super().received(data)
+        if self.request is not before:
+            self._since = time.time()
+        return done
+
+    def end_if_overdue(self, now: float) -> None:
+        """Closes a connection whose client takes too long to send, or to read; waitress' own clock is time.time."""
+        if self._lingers_since:
+            overdue = now - self._lingers_since > LINGER_S
+        elif self.total_outbufs_len:
+            overdue = now - self.last_activity > UNREAD_S
+        elif self.request is not None:
+            overdue = now - self._since > ARRIVAL_S + self.request.body_bytes_received / ARRIVAL_BYTES_S
+        else:
+            # Nothing has come at all since the connection was made, or since the last answer.
+            overdue = not self.requests and now - max(self._since, self.last_activity) > IDLE_S
+        if overdue:
+            self.still_sending = False
+            self.will_close = True
+            self._shutdown(socket.SHUT_RDWR)
+
+    def readable(self) -> bool:
+        return bool(self._lingers_since) or super().readable()
+
+    def writable(self) -> bool:
+        return not self._lingers_since and super().writable()
+
+    def handle_read(self) -> None:
+        if not self._lingers_since:
+            super().handle_read()
+            return
+        try:
+            self._thrown_away += len(self.recv(self.adj.recv_bytes))
+        except OSError:
+            self.handle_close()
+            return
+        if self._thrown_away > LINGER_BYTES:
+            self.handle_close()
+
+    def handle_close(self) -> None:
+        if self.still_sending and not self._lingers_since and self.connected:
+            self._lingers_since = time.time()
+            self.will_close = False
+            self._shutdown(socket.SHUT_WR)
+            return
+        super().handle_close()
+
+    def _shutdown(self, how: int) -> None:
+        try:
+            self.socket.shutdown(how)
+        except OSError:
+            super().handle_close()  # the client has gone already
