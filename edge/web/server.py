@@ -35,8 +35,8 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     hub = Hub(lambda message: _send(channel, message))
     hub.set_facts(hello["facts"])
     app = create_app(hub, _classifier(config), config, hello["token"])
-    reader = threading.Thread(target=_read, args=(channel, hub), name="web-channel", daemon=True)
     server = Server(app, listening, THREADS)
+    reader = threading.Thread(target=_read, args=(channel, hub, server), name="web-channel", daemon=True)
 
     def leave(number: int, frame: FrameType | None) -> None:
         server.end()
@@ -59,17 +59,17 @@ def _classifier(config: LineConfig) -> Classifier | None:
         return None
 
 
-def _read(channel: Channel, hub: Hub) -> None:
-    """The channel's thread: takes what the line says until it is gone, and then ends the process."""
+def _read(channel: Channel, hub: Hub, server: Server) -> None:
+    """The channel's thread: takes what the line says until it is gone, and then ends the server."""
     try:
         while True:
             hub.receive(*channel.receive())
     except ChannelClosed:
-        os.kill(os.getpid(), signal.SIGTERM)
+        server.end()
 
 
 def _send(channel: Channel, message: Message) -> None:
     try:
         channel.send(message)
     except ChannelClosed:
-        return  # the line has gone; the channel's thread is ending this process
+        return  # the line has gone; the channel's thread is ending the server

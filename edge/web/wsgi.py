@@ -76,9 +76,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
 
     def end(self) -> None:
-        """Makes `run` return soon; any thread and any signal's handler may call it."""
-        self._over = True
-        self.pull_trigger()
+        """Makes `run` return soon; any thread and any signal's handler may call it, and more than once."""
+        if not self._over:
+            self._over = True
+            self.pull_trigger()
 
     def let_go(self) -> None:
         """Ends the worker threads and closes every connection, once `run` has returned."""
