@@ -155,7 +155,9 @@ def redacted(text: str | int) -> str:
 
 def _redacted_url(url: str) -> str:
     scheme, _, rest = url.partition("://")
-    _, at, rest = rest.rpartition("@")
+    before, at, rest = rest.rpartition("@")
+    if "?" in before:  # a password with a question mark in it, or a query with an @: nothing is sure
+        return f"{scheme}://…"
     rest, query, _ = rest.partition("?")
     # Some cameras want them in the path: rtsp://camera/user=admin_password=secret_channel=1
     rest = re.sub(r"(?i)(user|login|pass|pwd|token|secret|auth|key)(\w*?)=[^/&;]*", r"\1\2=…", rest)

@@ -6,8 +6,9 @@ to 3 s after 3.01 s) and releasing never blocks, so a thread would do for one ca
 all FFMPEG sources of a process under one lock, so a camera that does not answer kept a second one
 from opening for 5.8 s instead of 0.95 s; V4L2 has a timeout of 10 s that only an environment variable
 changes; a thread that comes back from FFMPEG while the interpreter ends crashed 2 of 24 processes; and
-FFMPEG writes to the standard error of its process, URLs with passwords included. The price is 27 MB
-and 0.2 s at each opening; decoding costs the line nothing any more.
+FFMPEG writes to the standard error of its process, URLs with passwords included. Aravis blocks for
+11 s when a GigE camera falls silent. The price is 27 MB, and 0.2 s at each opening; decoding costs the
+line nothing any more.
 """
 
 import contextlib
@@ -26,23 +27,25 @@ from typing import Any, Literal
 
 import numpy as np
 
+import edge
 from edge.camera import CameraSettings, CameraStalled, Shot, redacted
-from edge.camera import capture as child
+from edge.capture import PICTURE
 from edge.clock import Clock
 from edge.errors import CameraError
 
-SCRIPT = Path(child.__file__)
+HOME = Path(edge.__file__).parent.parent
 GOODBYE_S = 0.3
 """How long a reader may take to say goodbye to its camera before it is killed."""
 
 
 class Apart:
-    """The part that streams and devices share. The constructor returns at once; the first `read` waits.
+    """What streams and cameras share. The constructor returns at once; the first `read` waits.
 
     Any thread may call `close` at any moment, and it takes no longer than half a second.
     """
 
     live = True
+    module = "edge.capture.opencv"
     backend = ""
     refused: tuple[str, ...] = ()
     timestamps: Literal["driver", "arrival"] = "arrival"
@@ -62,7 +65,7 @@ class Apart:
         try:
             with theirs:
                 self._child = subprocess.Popen(
-                    [sys.executable, "-P", str(SCRIPT), str(theirs.fileno()), str(self._memory)],
+                    [sys.executable, "-m", self.module, str(theirs.fileno()), str(self._memory)],
                     pass_fds=(theirs.fileno(), self._memory),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -111,13 +114,13 @@ class Apart:
         refused = f"; refused: {', '.join(self.refused)}" if self.refused else ""
         return f"{self.backend}, {width}x{height}{rate}{refused}"
 
-    def _captured_at(self, arrival: float, source: float) -> float:
-        """The moment of capture on CLOCK_MONOTONIC; source is the picture's own time, or NaN."""
+    def _captured_at(self, arrival: float, own: float) -> float:
+        """The moment of capture on CLOCK_MONOTONIC; own is the picture's time on its source's clock, or NaN."""
         return arrival - self._settings.delay_ms / 1e3
 
     def _opened(self, about: dict[str, Any]) -> None:
         """Takes note of what the process says of its source."""
-        self.backend = f"OpenCV {about['backend']}"
+        self.backend = about["backend"]
         self.refused = tuple(about["refused"])
         self._shape = tuple(about["shape"])
         self._fps = about["fps"]
@@ -135,19 +138,19 @@ class Apart:
                     raise CameraStalled(self._late())
                 raise CameraError(f"{self._name}: {self._failed(said['text'])}")
             elif kind == b"F":
-                return self._shot(*child.PICTURE.unpack(body))
+                return self._shot(*PICTURE.unpack(body))
             elif self._closed:
                 raise CameraError(f"{self._name}: was closed")
             else:
                 status = self._child.wait(GOODBYE_S)
                 raise CameraError(f"{self._name}: its reader ended by itself (status {status})")
 
-    def _shot(self, slot: int, dropped: int, arrival: float, source: float) -> Shot:
+    def _shot(self, slot: int, dropped: int, arrival: float, own: float) -> Shot:
         assert self._shape is not None and self._slots is not None
         size = math.prod(self._shape)
         pixels = np.frombuffer(self._slots, np.uint8, size, slot * size).reshape(self._shape).copy()
         self._line.send(bytes([slot]))
-        at = self._captured_at(arrival, source)
+        at = self._captured_at(arrival, own)
         return Shot(pixels, self._clock.now() - (time.monotonic() - at), dropped)
 
     def _receive(self) -> bytes:
@@ -190,6 +193,7 @@ def _environment(settings: CameraSettings) -> dict[str, str]:
     """Private to the child, where OpenCV takes these from nowhere else; this process stays as it was."""
     return {
         **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH")))),
         "OPENCV_FFMPEG_LOGLEVEL": "16",  # AV_LOG_ERROR: the child keeps the last line as the cause
         "OPENCV_LOG_LEVEL": "SILENT",
         "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(math.ceil(settings.read_timeout_s)),

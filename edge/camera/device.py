@@ -40,9 +40,9 @@ class Device(Apart):
         }
         super().__init__(settings, clock, {"kind": "device", "source": str(path), "wanted": wanted})
 
-    def _captured_at(self, arrival: float, source: float) -> float:
-        if not math.isnan(source) and 0 <= time.monotonic() - source < OLDEST_S:
+    def _captured_at(self, arrival: float, own: float) -> float:
+        if not math.isnan(own) and 0 <= time.monotonic() - own < OLDEST_S:
             self.timestamps = "driver"
-            return source
+            return own
         self.timestamps = "arrival"
-        return super()._captured_at(arrival, source)
+        return super()._captured_at(arrival, own)

@@ -20,8 +20,8 @@ class Stream(Apart):
         self._times = SteadyTimes()
         super().__init__(settings, clock, {"kind": "stream", "source": str(settings.source)})
 
-    def _captured_at(self, arrival: float, source: float) -> float:
-        if not math.isnan(source):
+    def _captured_at(self, arrival: float, own: float) -> float:
+        if not math.isnan(own):
             self.timestamps = "driver"
-            arrival = self._times.arrived(source, arrival)
-        return super()._captured_at(arrival, source)
+            arrival = self._times.arrived(own, arrival)
+        return super()._captured_at(arrival, own)

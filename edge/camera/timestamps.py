@@ -19,17 +19,17 @@ class SteadyTimes:
         self._least: deque[tuple[float, float]] = deque(maxlen=BUCKETS)  # start of bucket, smallest offset
         self._last = float("-inf")
 
-    def arrived(self, source: float, arrival: float) -> float:
+    def arrived(self, own: float, arrival: float) -> float:
         """The moment of a picture, never after its arrival and always after the one before it.
 
-        source is in seconds on the camera's clock, arrival and the result on this machine's.
+        own is in seconds on the camera's clock, arrival and the result on this machine's.
         """
-        offset = arrival - source
+        offset = arrival - own
         if not self._least or arrival - self._least[-1][0] >= BUCKET_S:
             self._least.append((arrival, offset))
         elif offset < self._least[-1][1]:
             self._least[-1] = (self._least[-1][0], offset)
         # A better offset may move a picture back past its predecessor: the order is kept.
-        at = source + min(least for _, least in self._least)
+        at = own + min(least for _, least in self._least)
         self._last = max(at, self._last + 1e-6)
         return self._last
