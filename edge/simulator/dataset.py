@@ -20,7 +20,7 @@ from edge.simulator.world import World
 PICTURES_A_BELT = 4
 MARGIN = 0.1
 # A finder's box is off by so much of the item's size (standard deviation), and takes in some shadow.
-BOX_ERROR = 0.03
+BOX_ERROR = 0.04
 SHADOW_SHARE = 0.08
 
 

@@ -156,8 +156,13 @@ class Scene:
         if not s.noise:
             return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8)
         shape = (s.height + NOISE_PLACES, s.width + NOISE_PLACES, 3)
-        noise = self._rng.standard_normal(shape, dtype=np.float32) * s.noise
-        return np.clip(np.round(noise), 0, 255).astype(np.uint8), np.clip(np.round(-noise), 0, 255).astype(np.uint8)
+        bright, faint = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+        # In small pieces: the tiles stay for ever, but ten times their size in floats need not.
+        for rows in np.array_split(np.arange(shape[0]), 32):
+            part = slice(rows[0], rows[-1] + 1)
+            noise = np.round(self._rng.standard_normal((len(rows), *shape[1:]), dtype=np.float32) * s.noise)
+            bright[part], faint[part] = np.clip(noise, 0, 255), np.clip(-noise, 0, 255)
+        return bright, faint
 
 
 def _paste(frame: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
@@ -176,15 +181,14 @@ def _paste(frame: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
 def _belt(across_px: int, rng: np.random.Generator) -> np.ndarray:
     """One round of belt, uint8 [across, BELT_PX, 3] BGR: dark woven rubber with scuffs, stains and a seam."""
     shape = (across_px, BELT_PX)
-    y, x = np.mgrid[0:across_px, 0:BELT_PX].astype(np.float32)
-    turns = BELT_PX // 8
-    weave = np.sin(tau * (x * turns / BELT_PX + y / 8)) * np.sin(tau * (x * turns / BELT_PX - y / 8)) * 2.0
-    cloth = _ringed(rng, shape, 1.0) * 2.2 + _ringed(rng, shape, 9.0) * 2.0 + _ringed(rng, shape, 60.0) * 3.0
-    scuffs = np.maximum(_ringed(rng, shape, (30.0, 0.8)) - 1.6, 0) * 9.0
-    tone = 92 + weave + cloth + scuffs
-    tone -= 9.0 * np.exp(-np.square((x - BELT_PX / 2) / 4))
-    tint = np.array((0.96, 1.03, 0.86), np.float32)
-    return np.clip(np.round(tone[..., None] * tint), 0, 255).astype(np.uint8)
+    y, x = np.arange(across_px, dtype=np.float32)[:, None], np.arange(BELT_PX, dtype=np.float32)
+    weave = np.cos(y * np.float32(tau / 4)) - np.cos(x * np.float32(tau / 4))
+    seam = 9.0 * np.exp(-np.square((x - BELT_PX / 2) / 4))
+    tone = weave + (92 - seam).astype(np.float32)
+    for smoothness_px, strength in ((1.0, 2.2), (9.0, 2.0), (60.0, 3.0)):
+        tone += _ringed(rng, shape, smoothness_px) * np.float32(strength)
+    tone += np.maximum(_ringed(rng, shape, (30.0, 0.8)) - 1.6, 0) * np.float32(9.0)
+    return cv2.merge([cv2.convertScaleAbs(tone, alpha=tint) for tint in (0.96, 1.03, 0.86)])
 
 
 def _ringed(rng: np.random.Generator, shape: tuple[int, int], sigma: float | tuple[float, float]) -> np.ndarray:

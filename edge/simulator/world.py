@@ -15,7 +15,7 @@ from edge.simulator.motion import motion
 from edge.simulator.settings import SimulatorSettings
 
 # How many single endings and pushes are kept to look at; the counts go on for ever.
-KEPT = 20_000
+KEPT = 2_000
 
 
 @dataclass(frozen=True, slots=True)
