@@ -28,6 +28,8 @@ _log = logging.getLogger("sortline.actuate")
 # An undecided item is decided this long before the last moment at which its command could leave, so
 # that the decision itself and the hop to the output's thread do not make it late.
 DECIDE_AHEAD_S = 0.004
+# An act this little before its moment is on time.
+EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
 PUSHES_WAITING = 64
 
@@ -202,7 +204,7 @@ class Hand:
                 if life is None or life.due_at > moment:
                     break
                 self._clock.advance(life.due_at)
-                actuation = self._act(life)
+                actuation = None if self._not_yet(life) else self._act(life)
             if actuation:
                 self._hand_over(actuation)
         self._clock.advance(moment)
@@ -221,9 +223,14 @@ class Hand:
                     self._clock.wait(self._lock, due_at)
                     self._planned = -math.inf
                     continue
-                actuation = self._act(life)
+                actuation = None if self._not_yet(life) else self._act(life)
             if actuation:
                 self._hand_over(actuation)
+
+    def _not_yet(self, life: Life) -> bool:
+        """Whether the belt has slowed since the act was planned: then it is planned anew, with the lock held."""
+        self.plan(life)
+        return life.due_at > self._clock.now() + EARLY_S
 
     def _act(self, life: Life) -> Actuation | None:
         """One item's due act, with the lock held; returns the push that has to be made, if any."""
@@ -264,6 +271,9 @@ class Hand:
         output = self._outputs[actuation.output]
         now = self._clock.now()
         lead_s = output.settings.lead_ms / 1e3
+        if not self._belt.known():
+            cause = f"outputs.{output.name}: nobody knows where the belt is"
+            return self._unfired(actuation, "belt_unknown", cause)
         late_mm = self._belt.position_mm(now + lead_s) - actuation.fire_mm
         if late_mm > self.geometry.tolerance_mm:
             cause = f"outputs.{output.name}: the belt was {late_mm:.1f} mm past item {actuation.item_id}'s place"

@@ -26,6 +26,10 @@ class Belt(Protocol):
         infinity while the belt stands still or runs the other way."""
         ...
 
+    def known(self) -> bool:
+        """Whether the position can be relied on; while it cannot, nothing is pushed."""
+        ...
+
 
 class ConstantBelt:
     """A belt whose speed is configured and does not change; at position 0 when the line starts."""
@@ -41,6 +45,9 @@ class ConstantBelt:
 
     def when(self, position_mm: float, now: float) -> float:
         return self._started_at + position_mm / self._speed_mm_s
+
+    def known(self) -> bool:
+        return True
 
 
 class SampledBelt:
@@ -93,6 +100,9 @@ class SampledBelt:
                 return last_at
             slope = self._slope()
             return last_at + rest / slope if slope > 1e-6 else math.inf
+
+    def known(self) -> bool:
+        return bool(self._samples)
 
     def _slope(self) -> float:
         last_at, last_mm = self._samples[-1] if self._samples else (0.0, 0.0)

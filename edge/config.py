@@ -9,11 +9,13 @@ from typing import Any, Literal, get_args
 from pydantic import BaseModel, Field, ValidationError
 
 from edge.camera import CameraSettings
+from edge.encoders import EncoderSettings
 from edge.errors import ConfigError
 from edge.outputs import Output, OutputSettings
 from edge.settings import Settings
 
 OUTPUT_TYPES = ("callback", "log")
+ENCODER_TYPES = ("modbus", "simulated")
 Direction = Literal["right", "left", "down", "up"]
 
 
@@ -26,11 +28,17 @@ class ModelSettings(Settings):
 
 
 class BeltSettings(Settings):
-    """The [belt] table: which way items travel in the picture, the picture's scale, the belt's speed."""
+    """The [belt] table: which way items travel in the picture, the picture's scale, the belt's speed.
+
+    Where the belt is comes from [belt.encoder] when there is one; else position = "speed" reckons with
+    speed_mm_s, and "pictures" measures how the items travel, for which speed_mm_s is a first guess.
+    """
 
     direction: Direction = "right"
     pixels_per_mm: float = Field(gt=0, le=1000)
     speed_mm_s: float = Field(gt=0, le=20_000)
+    position: Literal["speed", "pictures"] = "speed"
+    encoder: EncoderSettings | None = None
 
 
 class ItemsSettings(Settings):
@@ -134,6 +142,9 @@ class LineConfig(Settings):
         outputs = _typed_outputs(content.get("outputs", {}), problems)
         camera = _typed_camera(content.get("camera"), problems)
         rest = {key: value for key, value in content.items() if key not in {"outputs", "camera"}}
+        belt = content.get("belt")
+        if isinstance(belt, dict) and "encoder" in belt:
+            rest["belt"] = {**belt, "encoder": _typed_encoder(belt["encoder"], problems)}
         config = None
         try:
             config = cls.model_validate({**rest, "outputs": outputs, "camera": camera})
@@ -259,6 +270,31 @@ def _typed_camera(table: Any, problems: list[str]) -> CameraSettings | None:
         problems.append(str(error))
     except ValidationError as error:
         problems += [sentence(settings, e, "camera") for e in error.errors(include_url=False)]
+    return None
+
+
+def encoder_class(type_name: str) -> type[Any]:
+    """The class of an encoder type; raises ConfigError naming the types there are."""
+    if ":" not in type_name and type_name not in ENCODER_TYPES:
+        raise ConfigError(
+            f"belt.encoder.type = {type_name!r}: is not an encoder type (there are: {', '.join(ENCODER_TYPES)}; "
+            "a class of your own is written module:Class)"
+        )
+    return load_class(type_name, "edge.encoders", None, "belt.encoder.type")
+
+
+def _typed_encoder(table: Any, problems: list[str]) -> EncoderSettings | None:
+    if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+        problems.append(f"belt.encoder.type is missing (there are: {', '.join(ENCODER_TYPES)})")
+        return None
+    settings: type[EncoderSettings] = EncoderSettings
+    try:
+        settings = getattr(encoder_class(table["type"]), "Settings", EncoderSettings)
+        return settings.model_validate(table)
+    except ConfigError as error:
+        problems.append(str(error))
+    except ValidationError as error:
+        problems += [sentence(settings, e, "belt.encoder") for e in error.errors(include_url=False)]
     return None
 
 

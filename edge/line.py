@@ -13,6 +13,7 @@ code runs in one thread, as fast as the machine can.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,13 @@ import cv2
 
 from edge import __version__
 from edge.actuate import Hand
-from edge.belt import ConstantBelt
+from edge.belt import Belt, ConstantBelt
 from edge.camera import Source, open_source, redacted
 from edge.camera.grabber import FrameGrabber
 from edge.clock import Clock, MonotonicClock, VirtualClock
-from edge.config import LineConfig, output_class
+from edge.config import LineConfig, encoder_class, output_class
 from edge.decide import Waiting
+from edge.encoders import Encoder, EncoderBelt
 from edge.eye import Eye
 from edge.herald import Herald
 from edge.items import Tracked
@@ -83,7 +85,13 @@ class Line:
         self.classifier = Classifier(config.model.path, config.model.provider, config.model.threads)
         config.check_classes(self.classifier.card.classes)
         self.started_at = self.clock.now()
-        self.belt = ConstantBelt(config.belt.speed_mm_s, self.started_at)
+        self.belt: Belt = ConstantBelt(config.belt.speed_mm_s, self.started_at)
+        self.encoder: Encoder | None = None
+        if config.belt.encoder:
+            self.encoder = encoder_class(config.belt.encoder.type)(config.belt.encoder, self.clock)
+            self.belt = EncoderBelt(
+                self.encoder, config.belt.encoder, self.clock, self._belt_changed, self._belt_trouble
+            )
         self.ledger = Ledger()
         self.stages = {name: Distribution() for name in ("waiting", "finding", "output")}
         self.world: Any = None
@@ -125,6 +133,9 @@ class Line:
             raise RuntimeError("a line on a virtual clock is driven with play()")
         try:
             self.grabber.start()
+            self._attach(self.grabber.source)
+            if isinstance(self.belt, EncoderBelt):
+                self.belt.start()
             self.hand.start()
             self.mind.start()
             self._eye_thread.start()
@@ -144,6 +155,8 @@ class Line:
                 return
             self._stopping.set()
             self.grabber.stop()
+            if isinstance(self.belt, EncoderBelt):
+                self.belt.stop()
             if self._eye_thread.is_alive():
                 self._eye_thread.join(1.0)
             self.mind.stop()
@@ -168,16 +181,25 @@ class Line:
                 if (seconds and shot.at >= seconds) or self._had_enough():
                     break
                 at = self.started_at + shot.at
-                self.hand.run_until(at)
+                self._run_until(at)
                 self._try_to_see(Frame(self.frames, at, self.belt.position_mm(at), shot.pixels))
                 while self.mind.think(8, 0.0):
                     pass
         finally:
             source.close()
         self._lose_sight()
-        while (ends := self._last_end()) is not None:
-            self.hand.run_until(ends)
+        while (ends := self._last_end()) is not None and ends < math.inf:
+            self._run_until(ends)
         self.finished.set()
+
+    def _run_until(self, moment: float) -> None:
+        """Lets virtual time pass: the encoder is polled and the hand acts, each at its own moments."""
+        assert isinstance(self.clock, VirtualClock)
+        if isinstance(self.belt, EncoderBelt):
+            while (next_poll := self.clock.now() + self.belt.period_s) < moment:
+                self.hand.run_until(next_poll)
+                self.belt.poll()
+        self.hand.run_until(moment)
 
     def see(self, frame: Frame) -> None:
         """Finds and follows the items of one frame, and offers their good views to the mind."""
@@ -276,8 +298,17 @@ class Line:
             from edge.simulator.world import Lane
 
             reach, lanes = self.config.decide.reach_mm, self.config.lanes
+            if attach := getattr(self.encoder, "attach", None):
+                attach(world)
             world.lay_out([Lane(one.name, one.classes, one.distance_mm, one.default, reach) for one in lanes])
             self.world = world
+
+    def _belt_changed(self) -> None:
+        self.hand.replan()
+
+    def _belt_trouble(self, recovered: bool, cause: str) -> None:
+        action = "pushes are made again" if recovered else "nothing is pushed until it does"
+        self.tell("encoder_silent", "belt", cause, action, recovered=recovered)
 
     def _on_command(self, command: dict[str, Any]) -> None:
         """What the page asks for: to pause (everything to the default lane) and to go on."""

@@ -1,0 +1,126 @@
+"""Encoders: where the belt is, counted by a wheel on it; one small interface, one file a kind.
+
+An encoder of your own is one class with `read() -> counts` and `close()`, and a nested `Settings` when
+it has keys of its own; `[belt.encoder] type = "plant7:Wheel"` names it. Its constructor takes the
+settings and the line's clock.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+from pydantic import Field, field_validator
+
+from edge.belt import SampledBelt
+from edge.clock import Clock
+from edge.settings import Settings
+
+_log = logging.getLogger("sortline.encoders")
+
+# After so many polls without an answer the belt's position is not known any more.
+SILENT_POLLS = 10
+
+
+class EncoderSettings(Settings):
+    """The [belt.encoder] table. counts_per_mm is negative for a wheel that counts backwards."""
+
+    type: str
+    counts_per_mm: float
+    poll_ms: float = Field(default=5.0, ge=0.5, le=1000)
+
+    @field_validator("counts_per_mm")
+    @classmethod
+    def _not_zero(cls, value: float) -> float:
+        if value == 0:
+            raise ValueError("must not be 0")
+        return value
+
+
+class Encoder(Protocol):
+    """A counter that a wheel on the belt drives. Ready when its constructor returns."""
+
+    def read(self) -> int:
+        """The counts now; the line unrolls nothing, so a counter that wraps must unroll itself. Raises
+        any exception when it cannot be read."""
+        ...
+
+
+class EncoderBelt(SampledBelt):
+    """A belt whose position an encoder tells, asked again and again by a thread of its own.
+
+    Position 0 is where the belt stands at the first answer. When the encoder is silent for ten polls
+    the position is not `known` and nothing is pushed until it answers again; on_trouble is told of
+    both: (recovered, sentence). on_change is called when the belt does not go on as predicted.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        settings: EncoderSettings,
+        clock: Clock,
+        on_change: Callable[[], None],
+        on_trouble: Callable[[bool, str], None],
+    ) -> None:
+        super().__init__(window_s=max(8 * settings.poll_ms / 1e3, 0.02))
+        self._encoder, self._settings, self._clock = encoder, settings, clock
+        self._on_change, self._on_trouble = on_change, on_trouble
+        self._first: int | None = None
+        self._silent = 0
+        self._told: tuple[float, float, float] | None = None  # moment, place and speed of the last prediction told
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sortline-encoder", daemon=True)
+
+    @property
+    def period_s(self) -> float:
+        """The time between two polls."""
+        return self._settings.poll_ms / 1e3
+
+    def known(self) -> bool:
+        return self._first is not None and self._silent < SILENT_POLLS
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 1.0) -> None:
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout_s)
+        if close := getattr(self._encoder, "close", None):
+            close()
+
+    def poll(self) -> None:
+        """Asks the encoder once."""
+        before = self._clock.now()
+        try:
+            counts = self._encoder.read()
+        except Exception as error:  # an encoder may be the user's own and raise anything
+            self._silent += 1
+            if self._silent == SILENT_POLLS:
+                self._on_trouble(False, f"the encoder does not answer ({type(error).__name__}: {error})")
+            return
+        # The counts belong to a moment within the question and its answer: the middle errs least.
+        at = (before + self._clock.now()) / 2
+        if self._silent >= SILENT_POLLS:
+            self._on_trouble(True, "the encoder answers again")
+        self._silent = 0
+        if self._first is None:
+            self._first = counts
+        self.sample(at, (counts - self._first) / self._settings.counts_per_mm)
+        self._tell_of_change(at)
+
+    def _tell_of_change(self, at: float) -> None:
+        """A quarter of a millimetre beside the prediction is reason to plan anew."""
+        place, speed = self.position_mm(at), self.speed_mm_s(at)
+        if self._told is not None:
+            then, place_then, speed_then = self._told
+            ahead_s = 0.25  # a push is planned about so far ahead
+            off_now = abs(place_then + speed_then * (at - then) - place)
+            if off_now < 0.25 and abs(speed - speed_then) * ahead_s < 1.0:
+                return
+        self._told = (at, place, speed)
+        self._on_change()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self.period_s):
+            self.poll()
