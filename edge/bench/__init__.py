@@ -1,0 +1,109 @@
+"""The benchmark: what this machine makes of a model, a line and /predict; `sortline bench` runs it.
+
+A scenario is one file with a function `measure(bench) -> Findings` and one entry in SCENARIOS. Every
+figure is measured in the run that prints it, and what is compared is measured side by side.
+"""
+
+import difflib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from edge.bench.line import measure as measure_line
+from edge.bench.machine import busy_share, describe
+from edge.bench.model import measure as measure_model
+from edge.bench.predict import measure as measure_predict
+from edge.bench.preprocessing import measure as measure_preprocessing
+from edge.bench.scenario import Bench, Scenario
+from edge.bench.screen import Screen
+from edge.bench.startup import measure as measure_startup
+from edge.demo import bundled_model
+from edge.errors import ConfigError, SortlineError
+from edge.model import Classifier
+
+__all__ = ["SCENARIOS", "Bench", "run_bench"]
+
+SCENARIOS: dict[str, Scenario] = {
+    "model": measure_model,
+    "preprocessing": measure_preprocessing,
+    "line": measure_line,
+    "predict": measure_predict,
+    "startup": measure_startup,
+}
+JSON_FORMAT = 1
+LISTEN_S = 1.0
+
+
+def run_bench(
+    scenarios: Sequence[str] | None = None,
+    model: Path | None = None,
+    json_path: Path | None = None,
+    *,
+    effort: float = 1.0,
+) -> int:
+    """Measures the named scenarios, all of them without names, and prints a table for each.
+
+    model is the file to measure with, the bundled one by default. json_path gets everything, and is
+    written anew after each scenario, so that a run that is cut short leaves what it had. effort is the
+    share of the usual measuring time (1 takes about two and a half minutes for all).
+
+    Returns 0, or 1 when a scenario could not be measured; a bar that does not hold is a finding, not a
+    failure. Raises ConfigError for a name that is no scenario, ModelError for a file that is no model.
+    """
+    names = _known(scenarios)
+    model = (model or bundled_model()).resolve()
+    classifier = Classifier(model, "cpu")
+    card = classifier.card
+    screen = Screen()
+    about_machine = {**describe(), "busy_before": busy_share(LISTEN_S * min(effort, 1.0))}
+    about_model = {
+        "path": str(model),
+        "sha256": classifier.sha256,
+        "name": card.name,
+        "version": card.version,
+        "size": f"{card.width}x{card.height}",
+        "megabytes": model.stat().st_size / 1e6,
+    }
+    content: dict[str, Any] = {
+        "format": JSON_FORMAT,
+        "machine": about_machine,
+        "model": about_model,
+        "effort": effort,
+        "scenarios": {},
+    }
+    screen.machine(about_machine, about_model)
+    status = 0
+    for name in names:
+        started = perf_counter()
+        try:
+            with screen.progress(name) as say:
+                findings = SCENARIOS[name](Bench(model, card.classes, effort, say))
+        except SortlineError as error:
+            screen.failed(name, error)
+            content["scenarios"][name] = {"failed": str(error)}
+            status = 1
+        else:
+            screen.findings(findings)
+            content["scenarios"][name] = {**findings.as_dict(), "seconds": perf_counter() - started}
+        if json_path is not None:
+            _write(json_path, content)
+    return status
+
+
+def _known(scenarios: Sequence[str] | None) -> list[str]:
+    """The scenarios to run, each once, in the order they were named."""
+    for name in scenarios or ():
+        if name not in SCENARIOS:
+            close = difflib.get_close_matches(name, SCENARIOS, 1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise ConfigError(f"--scenario {name}: there is no such scenario ({hint}there are: {', '.join(SCENARIOS)})")
+    return list(dict.fromkeys(scenarios or SCENARIOS))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--json {path}: cannot be written ({error.strerror})") from None

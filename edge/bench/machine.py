@@ -1,0 +1,142 @@
+"""The machine: what it is, how busy, and what a process and its children take of it (read from Linux's /proc)."""
+
+import os
+import platform
+import time
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from edge import __version__
+
+LIBRARIES = (
+    "numpy", "onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "openvino", "opencv-python-headless",
+    "opencv-python", "flask", "waitress", "pydantic",
+)  # fmt: skip
+# What the processor must have for int8 and bf16 kernels to be fast.
+VECTOR_UNITS = (
+    "avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "amx_bf16", "asimddp", "i8mm", "sve", "sve2",
+)  # fmt: skip
+PROC = Path("/proc")
+
+
+def describe() -> dict[str, Any]:
+    """The machine and its software, so that two runs can be held against each other."""
+    name, units = _processor()
+    return {
+        "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sortline": __version__,
+        "cpu": name,
+        "vector_units": units,
+        "cores": cores(),
+        "memory_mb": _memory_mb(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "libraries": {name: number for name in LIBRARIES if (number := _version(name))},
+        "providers": ort.get_available_providers(),
+    }
+
+
+def cores() -> int:
+    """How many cores this program may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def busy_share(seconds: float) -> float | None:
+    """The share (0 to 1) of all cores' time that was in use over the next `seconds`, by whatever program."""
+    before = _ticks()
+    time.sleep(seconds)
+    after = _ticks()
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    return (after[0] - before[0]) / (after[1] - before[1])
+
+
+def thread_cpu_s(thread: int, process: int | str = "self") -> float | None:
+    """The processor time in seconds that one thread of a process (by its native id) has used."""
+    text = _read(PROC / str(process) / "task" / str(thread) / "schedstat")
+    if text is not None:
+        return int(text.split()[0]) / 1e9
+    return _stat_cpu_s(PROC / str(process) / "task" / str(thread) / "stat")
+
+
+def process_cpu_s(process: int) -> float | None:
+    """The processor time in seconds that a process has used, without its children."""
+    return _stat_cpu_s(PROC / str(process) / "stat")
+
+
+def children(process: int) -> list[int]:
+    """The processes that a process has started, and theirs, that still run."""
+    parents = {}
+    for folder in PROC.glob("[0-9]*"):
+        if fields := _stat_fields(folder / "stat"):
+            parents[int(folder.name)] = int(fields[1])
+    found = [process]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found[1:]
+
+
+def proportional_mb(process: int) -> float | None:
+    """A process's memory in MB (10^6 bytes): its own pages, and its share of those that it shares with others."""
+    for line in (_read(PROC / str(process) / "smaps_rollup") or "").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return None
+
+
+def _processor() -> tuple[str, list[str]]:
+    name, flags = platform.processor() or platform.machine(), set()
+    for line in (_read(PROC / "cpuinfo") or "").splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        elif key.strip() in {"flags", "Features"}:
+            flags = set(value.split())
+    return name, [unit for unit in VECTOR_UNITS if unit in flags]
+
+
+def _memory_mb() -> int | None:
+    for line in (_read(PROC / "meminfo") or "").splitlines():
+        if line.startswith("MemTotal:"):
+            return round(int(line.split()[1]) * 1024 / 1e6)
+    return None
+
+
+def _ticks() -> tuple[int, int] | None:
+    """The clock ticks in which any core was in use, and all of them, since the machine started."""
+    text = _read(PROC / "stat")
+    if text is None:
+        return None
+    # user nice system idle iowait irq softirq steal, see proc_stat(5); guests are part of user and nice.
+    values = [int(value) for value in text.splitlines()[0].split()[1:9]]
+    return sum(values) - values[3] - values[4], sum(values)
+
+
+def _stat_cpu_s(path: Path) -> float | None:
+    fields = _stat_fields(path)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") if fields else None
+
+
+def _stat_fields(path: Path) -> list[str]:
+    """The fields of proc_pid_stat(5) from the third on; a program's name, the second, may hold anything."""
+    text = _read(path)
+    return text.rpartition(")")[2].split() if text else []
+
+
+def _read(path: Path) -> str | None:
+    """A file of /proc; None where the system has none, or the process has just ended."""
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,32 @@
+"""What every scenario is given: the model, how long to measure, and a way to say how far it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.bench.findings import Findings
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One run of the benchmark.
+
+    effort is the share of the usual measuring time: 1 for figures to rely on, less to see that all of
+    it works. classes are the model's. say shows one line of progress.
+    """
+
+    model: Path
+    classes: tuple[str, ...]
+    effort: float
+    say: Callable[[str], None]
+
+    def seconds(self, usual: float) -> float:
+        """How long to measure what usually takes so many seconds."""
+        return max(usual * self.effort, 0.2)
+
+    def times(self, usual: int) -> int:
+        """How often to repeat what is usually repeated so many times."""
+        return max(round(usual * self.effort), 1)
+
+
+Scenario = Callable[[Bench], Findings]

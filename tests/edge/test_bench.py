@@ -1,0 +1,247 @@
+"""The benchmark: every scenario measures real parts, and what cannot be measured is said in a sentence."""
+
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.bench import SCENARIOS, Bench, run_bench
+from edge.bench.findings import Bar, Column, Findings, Table, percentile
+from edge.bench.live import Stretch, belt, content
+from edge.bench.load import Clients
+from edge.bench.machine import children, describe, process_cpu_s, proportional_mb, thread_cpu_s
+from edge.bench.peer import Peer, PeerError
+from edge.bench.startup import Run, as_toml
+from edge.cli import main
+from edge.config import LineConfig
+from edge.errors import ConfigError, ModelError
+from edge.simulator.arrivals import PARTS
+from tests.edge.tiny_model import write_model
+
+SHORT = 0.05  # the share of the usual measuring time
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "parts.onnx", PARTS, size=32)
+
+
+def measured(name: str, model: Path, tmp_path: Path) -> dict[str, Any]:
+    path = tmp_path / "bench.json"
+    assert run_bench([name], model, path, effort=SHORT) == 0
+    content = json.loads(path.read_text())
+    assert list(content["scenarios"]) == [name]
+    found: dict[str, Any] = content["scenarios"][name]
+    for table in found["tables"].values():
+        assert table["how"].endswith(".")
+        assert table["rows"]
+        assert all(column["key"] in row for column in table["columns"] for row in table["rows"])
+    return found
+
+
+def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model: Path, tmp_path: Path) -> None:
+    rows = measured("model", model, tmp_path)["tables"]["model"]["rows"]
+    cpu = [row for row in rows if row["provider"] == "cpu"]
+    assert {row["batch"] for row in cpu} == {1, 4}
+    assert {1, len(os.sched_getaffinity(0))} <= {row["threads"] for row in cpu}
+    assert rows[0]["to_first_row"] == 1
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] and row["runs"] >= 8 for row in rows)
+
+
+def test_every_way_to_the_models_input_is_measured(model: Path, tmp_path: Path) -> None:
+    rows = measured("preprocessing", model, tmp_path)["tables"]["preprocessing"]["rows"]
+    assert [row["step"] for row in rows] == ["crop", "jpeg", "jpeg_reduced", "model"]
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in rows)
+
+
+def test_the_line_is_measured_at_both_frame_rates_stage_by_stage(model: Path, tmp_path: Path) -> None:
+    tables = measured("line", model, tmp_path)["tables"]
+    assert [row["fps"] for row in tables["line"]["rows"]] == [60, 30]
+    for row in tables["line"]["rows"]:
+        assert row["frames"] > 0
+        assert row["model_p50_ms"] > 0
+    assert [row["stage"] for row in tables["stages"]["rows"]] == ["waiting", "finding", "queueing", "classifying"] * 2
+    used = {row["thread"]: row["cores"] for row in tables["processor"]["rows"] if row["fps"] == 60}
+    assert used["sortline-eye"] > 0
+    assert used["web"] > 0
+
+
+def test_predict_is_measured_on_a_real_socket_and_so_is_what_it_costs_the_line(model: Path, tmp_path: Path) -> None:
+    tables = measured("predict", model, tmp_path)["tables"]
+    assert [row["clients"] for row in tables["predict"]["rows"]] == [1, 8]
+    for row in tables["predict"]["rows"]:
+        assert row["errors"] == 0
+        assert row["answered"] > 0
+        assert 0 < row["p50_ms"] <= row["p99_ms"]
+    assert [row["clients"] for row in tables["line_under_load"]["rows"]] == [0, 8]
+
+
+def test_a_fresh_start_and_the_memory_of_both_processes_are_held_against_their_bars(
+    model: Path, tmp_path: Path
+) -> None:
+    found = measured("startup", model, tmp_path)
+    first, page, stop = found["tables"]["startup"]["rows"]
+    assert 0 < first["median_s"] <= page["median_s"]
+    assert stop["median_s"] > 0
+    line, web, both = (row["memory_mb"] for row in found["tables"]["memory"]["rows"])
+    assert both == pytest.approx(line + web)
+    assert min(line, web) > 5
+    assert found["bars"]["memory"]["value"] == both
+    assert found["bars"]["start"]["at_most"] == 2.0
+    assert found["bars"]["memory"]["holds"] == (both <= 300)
+
+
+def test_an_unknown_scenario_is_refused_with_those_that_there_are(model: Path) -> None:
+    with pytest.raises(ConfigError, match=r"lime: there is no such scenario \(did you mean line\? there are: model, "):
+        run_bench(["lime"], model)
+
+
+def test_the_command_ends_with_status_2_for_a_scenario_or_a_model_that_is_not_there(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", "--scenario", "speed", "--model", str(model)]) == 2
+    assert "--scenario speed: there is no such scenario" in capsys.readouterr().err
+    assert main(["bench", "--model", "/nowhere/m.onnx"]) == 2
+    assert "/nowhere/m.onnx: no such model file" in capsys.readouterr().err
+    with pytest.raises(ModelError, match="no such model file"):
+        run_bench(["model"], Path("/nowhere/m.onnx"))
+
+
+def test_a_scenario_that_fails_is_named_and_the_others_are_still_measured(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_: Bench) -> Findings:
+        raise PeerError("the line: gave no answer within 10 s")
+
+    def finds(bench: Bench) -> Findings:
+        bench.say("nearly done")
+        table = Table("t", "A table", "Counted by hand.", (Column("n", "number", "mm"),), [{"n": 1.25}, {"n": None}])
+        return Findings((table,), (Bar("low", "height", 2.0, 1.0, "mm"), Bar("none", "depth", None, 1.0, "mm")))
+
+    monkeypatch.setattr("edge.bench.SCENARIOS", {"fails": fails, "finds": finds})
+    path = tmp_path / "bench.json"
+    assert run_bench(None, model, path, effort=SHORT) == 1
+    said = capsys.readouterr().out
+    assert "fails could not be measured: the line: gave no answer within 10 s" in said
+    assert "Counted by hand." in said
+    assert "height: 2.00 mm, bar 1 mm: DOES NOT HOLD" in said
+    assert "depth: cannot be measured on this system" in said
+    scenarios = json.loads(path.read_text())["scenarios"]
+    assert scenarios["fails"] == {"failed": "the line: gave no answer within 10 s"}
+    assert scenarios["finds"]["tables"]["t"]["rows"] == [{"n": 1.25}, {"n": None}]
+    assert [scenarios["finds"]["bars"][name]["holds"] for name in ("low", "none")] == [False, None]
+
+
+def test_the_machine_is_described_so_that_runs_can_be_compared() -> None:
+    machine = describe()
+    assert machine["cores"] >= 1
+    assert machine["libraries"]["onnxruntime"]
+    assert "CPUExecutionProvider" in machine["providers"]
+    json.dumps(machine)
+
+
+def test_what_a_process_takes_of_the_machine_can_be_read() -> None:
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("needs Linux's /proc")
+    with Peer("a part", Part) as part:
+        process = part.call("process", timeout_s=30)
+        assert process in children(os.getpid())
+        assert (proportional_mb(process) or 0) > 1
+        assert (process_cpu_s(process) or 0) > 0
+        part.close()
+        assert process not in children(os.getpid())
+        assert proportional_mb(process) is None
+    thread = threading.get_native_id()
+    before = thread_cpu_s(thread) or 0.0
+    sum(range(1_000_000))
+    assert (thread_cpu_s(thread) or 0.0) > before
+
+
+class Part:
+    """What the tests below run in a process of its own."""
+
+    def __init__(self, broken: bool = False) -> None:
+        if broken:
+            raise ModelError("m.onnx: has no model card")
+
+    def process(self) -> int:
+        return os.getpid()
+
+    def double(self, value: int) -> int:
+        return value * 2
+
+    def fail(self) -> None:
+        raise ValueError("no such thing")
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    def die(self) -> None:
+        os._exit(7)
+
+
+def test_a_part_in_its_own_process_answers_fails_and_goes_on() -> None:
+    with Peer("the part", Part) as part:
+        assert part.call("double", value=21, timeout_s=30) == 42
+        with pytest.raises(PeerError, match="the part: ValueError: no such thing"):
+            part.call("fail", timeout_s=30)
+        assert part.call("double", value=1, timeout_s=30) == 2
+
+
+def test_a_part_that_cannot_be_made_hangs_or_dies_is_said_in_a_sentence() -> None:
+    with pytest.raises(PeerError, match=r"the part: m\.onnx: has no model card"):
+        Peer("the part", Part, broken=True)
+    with Peer("the part", Part) as part, pytest.raises(PeerError, match="gave no answer within 0 s"):
+        part.call("sleep", seconds=1.0, timeout_s=0.1)
+    with Peer("the part", Part) as part, pytest.raises(PeerError, match="its process ended with status 7"):
+        part.call("die", timeout_s=30)
+
+
+def test_clients_count_what_is_not_an_answer_and_stop_in_time() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+        with Peer("the clients", Clients, url=url) as clients:
+            answers = clients.call("send", clients=2, seconds=0.3, timeout_s=60)
+    assert answers.seconds == []
+    assert answers.others["ConnectionRefusedError"] >= 2
+    assert answers.per_second == 0
+
+
+def test_a_run_that_ends_before_its_first_frame_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    run = Run(tmp_path / "absent.toml")
+    try:
+        with pytest.raises(PeerError, match=r"ended before it said 'the page'.*absent.toml: no such file"):
+            run.says("the page")
+    finally:
+        run.stop()
+
+
+def test_the_line_that_is_measured_is_a_whole_valid_configuration_file(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "line.toml"
+    written = content(model, ("red", 'a "quoted" class', "größe"), belt(fps=60), web=True)
+    path.write_text(as_toml(written), encoding="utf-8")
+    assert LineConfig.load(path) == LineConfig.parse(written)
+    assert LineConfig.load(path).lane_of("größe").output is not None
+
+
+def test_stretches_of_time_are_pooled_figure_by_figure() -> None:
+    one = Stretch(2.0, 10, 1, 3, 0, [0.1], {"finding": [0.2]}, [], {"eye": 1.0}, 0.5)
+    other = Stretch(1.0, 5, 0, 2, 1, [0.3], {"finding": [0.4]}, [0.01], {"eye": 0.5, "mind": 0.25}, 0.0)
+    pooled = Stretch.pooled([one, other])
+    assert (pooled.seconds, pooled.frames, pooled.late) == (3.0, 15, 1)
+    assert pooled.frame_to_decision_s == [0.1, 0.3]
+    assert pooled.stages_s == {"finding": [0.2, 0.4]}
+    assert pooled.cpu_s == {"eye": 1.5, "mind": 0.25}
+
+
+def test_a_percentile_is_a_value_that_was_measured_or_none() -> None:
+    assert percentile([], 0.5) is None
+    assert percentile([3.0, 1.0, 2.0], 0.5) == 2.0
+    assert percentile(range(1, 101), 0.99) == 100
+    assert set(SCENARIOS) >= {"model", "preprocessing", "line", "predict", "startup"}
