@@ -31,14 +31,14 @@ class Simulated:
     """
 
     def __init__(self, settings: CameraSettings, clock: Clock) -> None:
-        overrides = {"width": settings.width, "height": settings.height, "fps": settings.fps}
+        overrides = {key: getattr(settings, key) for key in ("width", "height", "fps", "exposure_ms")}
         simulated = SimulatorSettings.from_source(str(settings.source), **overrides)
         self.live = not isinstance(clock, VirtualClock)
         self._clock = clock
         self.world = World(simulated, clock.now())
         self._scene = Scene(self.world)
         self._fps = simulated.fps
-        self._taken = -1
+        self._taken = -1  # no picture yet
         self._closed = threading.Event()
 
     def read(self) -> Shot | None:
@@ -52,10 +52,11 @@ class Simulated:
         pixels = self._scene.draw(at)
         if self.live and self._closed.wait(max(at - self._clock.now(), 0.0)):
             return None
+        dropped = number - self._taken - 1 if self._taken >= 0 else 0
         self._taken = number
         self.world.watch(at)
         self.world.settle(at - SETTLE_S)
-        return Shot(pixels, at if self.live else number / self._fps)
+        return Shot(pixels, at if self.live else number / self._fps, dropped)
 
     def close(self) -> None:
         """Ends a read that waits; there is nothing else to release."""

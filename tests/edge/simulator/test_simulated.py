@@ -28,7 +28,8 @@ def test_it_is_a_source():
 
 
 def test_the_camera_table_sets_size_and_rate():
-    camera = a_camera(fps=25, width=400)
+    camera = a_camera(fps=25, width=400, exposure_ms=3)
+    assert camera.world.settings.exposure_ms == 3.0
     assert camera.read().pixels.shape == (240, 400, 3)
     assert camera.read().at == pytest.approx(1 / 25)
 
@@ -60,9 +61,10 @@ def test_a_reader_that_comes_late_gets_the_newest_picture():
     first = camera.read().at
     threading.Event().wait(0.2)
     before = clock.now()
-    second = camera.read().at
-    assert second - first > 0.15
-    assert before - second <= 0.01 + 1e-6
+    second = camera.read()
+    assert second.at - first > 0.15
+    assert before - second.at <= 0.01 + 1e-6
+    assert second.dropped == round((second.at - first) * 100) - 1
 
 
 def test_real_and_virtual_time_draw_the_same_pictures():
