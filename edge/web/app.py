@@ -16,6 +16,7 @@ from edge.model import Classifier
 from edge.web.bodies import BadBody, read_body
 from edge.web.guard import guard
 from edge.web.hub import STALE_S, Hub, TooManyViewers
+from edge.web.inference import add_inference
 from edge.web.metrics import add_metrics
 from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
 from edge.web.wsgi import MAX_BODY
@@ -41,6 +42,7 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     _add_health(app, hub)
     _add_page(app, hub)
     _add_predict(app, predictor)
+    add_inference(app, predictor)
     return app
 
 

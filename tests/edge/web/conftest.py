@@ -1,5 +1,6 @@
 """The web side's tests stand on two legs: Flask's client for what is answered, a real process for how it is served."""
 
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,5 +60,6 @@ def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebSide]:
     side = WebSide(config, fake_line.facts(config), lambda command: None)
     side.start()
     side.state(fake_line.state_at(60.0, 100))
-    yield side
+    with urllib.request.urlopen(side.url + "healthz", timeout=20):
+        yield side
     side.stop()
