@@ -7,7 +7,10 @@ long the program took: it is a property of the belt at a moment of the line's cl
 import math
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
+
+AHEAD_S = 0.25  # a push is planned about so far ahead
 
 
 class Belt(Protocol):
@@ -60,6 +63,7 @@ class SampledBelt:
     def __init__(self, window_s: float = 0.05, keep_s: float = 10.0) -> None:
         self._window_s, self._keep_s = window_s, keep_s
         self._samples: deque[tuple[float, float]] = deque()
+        self._told: tuple[float, float, float] | None = None  # moment, place and speed when it last changed
         self._lock = threading.Lock()
 
     def sample(self, at: float, position_mm: float) -> None:
@@ -104,6 +108,20 @@ class SampledBelt:
     def known(self) -> bool:
         return bool(self._samples)
 
+    def goes_on_as_told(self, at: float) -> bool:
+        """Whether the belt still goes on as it did when this last said False: what was planned then holds.
+
+        A quarter of a millimetre beside the prediction, or a millimetre a quarter of a second ahead, is
+        reason to plan anew.
+        """
+        place, speed = self.position_mm(at), self.speed_mm_s(at)
+        if self._told is not None:
+            then, place_then, speed_then = self._told
+            if abs(place_then + speed_then * (at - then) - place) < 0.25 and abs(speed - speed_then) * AHEAD_S < 1.0:
+                return True
+        self._told = (at, place, speed)
+        return False
+
     def _slope(self) -> float:
         last_at, last_mm = self._samples[-1] if self._samples else (0.0, 0.0)
         first_at, first_mm = last_at, last_mm
@@ -112,3 +130,28 @@ class SampledBelt:
                 break
             first_at, first_mm = at, mm
         return (last_mm - first_mm) / (last_at - first_at) if last_at > first_at else 0.0
+
+
+class PictureBelt(SampledBelt):
+    """A belt whose position the pictures tell: the steps by which everything on it moves, added up.
+
+    In a picture where nothing travels it is taken to go on at its last speed; before anything has been
+    seen, at the configured one. on_change is called when it does not go on as predicted.
+    """
+
+    def __init__(self, speed_mm_s: float, started_at: float, on_change: Callable[[], None]) -> None:
+        super().__init__(window_s=0.4)
+        self._first_guess_mm_s, self._on_change = speed_mm_s, on_change
+        self.sample(started_at, 0.0)
+
+    def moved(self, at: float, step_mm: float | None) -> None:
+        """Takes a picture's moment and by how much the belt has moved since the one before; None when unseen."""
+        last_at, last_mm = self._samples[-1]
+        if step_mm is None:
+            step_mm = self.speed_mm_s(at) * (at - last_at)
+        self.sample(at, last_mm + step_mm)
+        if not self.goes_on_as_told(at):
+            self._on_change()
+
+    def _slope(self) -> float:
+        return super()._slope() if len(self._samples) > 1 else self._first_guess_mm_s

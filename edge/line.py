@@ -24,7 +24,7 @@ import cv2
 
 from edge import __version__
 from edge.actuate import Hand
-from edge.belt import Belt, ConstantBelt
+from edge.belt import Belt, ConstantBelt, PictureBelt
 from edge.camera import Source, open_source, redacted
 from edge.camera.grabber import FrameGrabber
 from edge.clock import Clock, MonotonicClock, VirtualClock
@@ -86,6 +86,8 @@ class Line:
         config.check_classes(self.classifier.card.classes)
         self.started_at = self.clock.now()
         self.belt: Belt = ConstantBelt(config.belt.speed_mm_s, self.started_at)
+        if config.belt.position == "pictures":
+            self.belt = PictureBelt(config.belt.speed_mm_s, self.started_at, self._belt_changed)
         self.encoder: Encoder | None = None
         if config.belt.encoder:
             self.encoder = encoder_class(config.belt.encoder.type)(config.belt.encoder, self.clock)
@@ -209,6 +211,9 @@ class Line:
         if self.frames == 1:
             self.hand.see_picture(*frame.pixels.shape[:2])
         tracked, views = self.eye.look(frame)
+        if isinstance(self.belt, PictureBelt):
+            step_mm = tracked.moved_px / self.config.belt.pixels_per_mm
+            self.belt.moved(frame.captured_at, step_mm if tracked.seen_moving else None)
         spent_s = perf_counter() - taken_up
         self.stages["waiting"].add(age_s)
         self.stages["finding"].add(spent_s)

@@ -67,7 +67,6 @@ class EncoderBelt(SampledBelt):
         self._on_change, self._on_trouble = on_change, on_trouble
         self._first: int | None = None
         self._silent = 0
-        self._told: tuple[float, float, float] | None = None  # moment, place and speed of the last prediction told
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sortline-encoder", daemon=True)
 
@@ -107,19 +106,8 @@ class EncoderBelt(SampledBelt):
         if self._first is None:
             self._first = counts
         self.sample(at, (counts - self._first) / self._settings.counts_per_mm)
-        self._tell_of_change(at)
-
-    def _tell_of_change(self, at: float) -> None:
-        """A quarter of a millimetre beside the prediction is reason to plan anew."""
-        place, speed = self.position_mm(at), self.speed_mm_s(at)
-        if self._told is not None:
-            then, place_then, speed_then = self._told
-            ahead_s = 0.25  # a push is planned about so far ahead
-            off_now = abs(place_then + speed_then * (at - then) - place)
-            if off_now < 0.25 and abs(speed - speed_then) * ahead_s < 1.0:
-                return
-        self._told = (at, place, speed)
-        self._on_change()
+        if not self.goes_on_as_told(at):
+            self._on_change()
 
     def _run(self) -> None:
         while not self._stopping.wait(self.period_s):

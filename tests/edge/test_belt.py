@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from edge.belt import ConstantBelt, SampledBelt
+from edge.belt import ConstantBelt, PictureBelt, SampledBelt
 
 
 def test_a_constant_belt_is_where_its_speed_says_and_comes_when_it_says() -> None:
@@ -40,3 +40,18 @@ def test_a_sample_out_of_order_is_ignored() -> None:
     belt.sample(1.0, 10.0)
     belt.sample(0.5, 99.0)
     assert belt.position_mm(1.0) == 10.0
+
+
+def test_the_pictures_correct_a_wrong_speed_and_say_when_plans_must_change() -> None:
+    changes: list[int] = []
+    belt = PictureBelt(speed_mm_s=550, started_at=0.0, on_change=lambda: changes.append(1))
+    for frame in range(1, 61):
+        belt.moved(frame / 60, 500 / 60)
+    assert belt.speed_mm_s(1.0) == pytest.approx(500, rel=0.001)
+    assert belt.when(600, now=1.0) == pytest.approx(1.2, abs=0.001)
+    assert changes
+    settled = len(changes)
+    for frame in range(61, 121):
+        belt.moved(frame / 60, None)
+    assert belt.position_mm(2.0) == pytest.approx(1000, abs=0.5), "where nothing travels it goes on as before"
+    assert len(changes) == settled
