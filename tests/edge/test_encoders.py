@@ -1,0 +1,241 @@
+"""Encoders: a wheel tells where the belt is; when it is silent, nothing is pushed."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge.clock import MonotonicClock, VirtualClock
+from edge.config import LineConfig
+from edge.encoders import SILENT_POLLS, EncoderBelt, EncoderSettings
+from edge.errors import ConfigError
+from edge.line import Line
+from tests.edge.tiny_model import write_model
+
+
+class Wheel:
+    """A user's own encoder: what it reads is set by hand."""
+
+    def __init__(self) -> None:
+        self.counts = 1000
+        self.unplugged = False
+
+    def read(self) -> int:
+        if self.unplugged:
+            raise OSError("no such device")
+        return self.counts
+
+
+class Trial:
+    def __init__(self, counts_per_mm: float = 10.0) -> None:
+        self.clock, self.wheel = VirtualClock(), Wheel()
+        self.changes = 0
+        self.troubles: list[tuple[bool, str]] = []
+        settings = EncoderSettings(type="own", counts_per_mm=counts_per_mm, poll_ms=5)
+        self.belt = EncoderBelt(
+            self.wheel, settings, self.clock, self._changed, lambda *said: self.troubles.append(said)
+        )
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def run(self, seconds: float, mm_s: float, counts_per_mm: float = 10.0) -> None:
+        start, first = self.clock.now(), self.wheel.counts
+        for step in range(1, round(seconds / 0.005) + 1):
+            self.clock.advance(start + step * 0.005)
+            self.wheel.counts = first + round(step * 0.005 * mm_s * counts_per_mm)
+            self.belt.poll()
+
+
+def test_the_belt_is_where_its_wheel_has_turned_to_and_starts_at_zero() -> None:
+    trial = Trial()
+    trial.belt.poll()
+    assert trial.belt.position_mm(0.0) == 0
+    trial.run(1.0, 500)
+    assert trial.belt.position_mm(1.0) == pytest.approx(500, abs=0.2)
+    assert trial.belt.when(600, now=1.0) == pytest.approx(1.2, abs=0.005)
+
+
+def test_a_wheel_that_counts_backwards_has_negative_counts_per_mm() -> None:
+    trial = Trial(counts_per_mm=-10)
+    trial.belt.poll()
+    trial.run(1.0, 500, counts_per_mm=-10)
+    assert trial.belt.position_mm(1.0) == pytest.approx(500, abs=0.2)
+
+
+def test_a_steady_belt_asks_for_no_new_plans_and_a_stop_does() -> None:
+    trial = Trial()
+    trial.run(1.0, 500)
+    settled = trial.changes
+    trial.run(1.0, 500)
+    assert trial.changes - settled <= 4
+    settled = trial.changes
+    trial.run(0.2, 0)
+    assert trial.changes > settled
+
+
+def test_a_silent_encoder_is_told_once_and_its_recovery_too() -> None:
+    trial = Trial()
+    trial.run(0.1, 500)
+    assert trial.belt.known()
+    trial.wheel.unplugged = True
+    for _ in range(SILENT_POLLS * 3):
+        trial.belt.poll()
+    assert not trial.belt.known()
+    trial.wheel.unplugged = False
+    trial.belt.poll()
+    assert trial.belt.known()
+    assert [recovered for recovered, _ in trial.troubles] == [False, True]
+    assert "no such device" in trial.troubles[0][1]
+
+
+def config(folder: Path, encoder: dict[str, object] | None, source: str) -> LineConfig:
+    belt: dict[str, object] = {"pixels_per_mm": 1.6, "speed_mm_s": 500}
+    return LineConfig.parse(
+        {
+            "model": {"path": str(write_model(folder / "m.onnx", ["bolt", "gear", "nut", "screw", "washer"]))},
+            "camera": {"source": source},
+            "belt": belt if encoder is None else {**belt, "encoder": encoder},
+            "decide": {"min_confidence": 0.0},
+            "lanes": [
+                {
+                    "name": "all",
+                    "classes": ["bolt", "gear", "nut", "screw", "washer"],
+                    "output": "g",
+                    "distance_mm": 560,
+                },
+                {"name": "rest", "default": True},
+            ],
+            "outputs": {"g": {"type": "log", "pulse_ms": 5}},
+            "web": {"enabled": False},
+        }
+    )
+
+
+@pytest.mark.parametrize("motion", ["stop_and_go", "ramps"])
+def test_on_a_belt_that_stops_and_goes_the_encoder_keeps_every_push_on_its_item(tmp_path: Path, motion: str) -> None:
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
+    source = f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion={motion}&period_s=3"
+    line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
+    line.play(seconds=10)
+    line.stop()
+    truth = line.watch.truth()
+    assert truth is not None
+    assert truth["pushes"] >= 20
+    assert truth["wrong_pushes"] == 0
+    assert line.ledger.balanced()
+
+
+def test_without_its_encoder_the_same_belt_is_pushed_wrongly(tmp_path: Path) -> None:
+    line = Line(config(tmp_path, None, "sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion=stop_and_go&period_s=3"),
+                clock=VirtualClock())  # fmt: skip
+    line.play(seconds=10)
+    line.stop()
+    truth = line.watch.truth()
+    assert truth is not None
+    assert truth["wrong_pushes"] > 0, "else the test above proves nothing"
+
+
+def test_with_a_silent_encoder_nothing_is_pushed(tmp_path: Path) -> None:
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
+    line = Line(config(tmp_path, encoder, "sim:?speed_mm_s=500&rate=6&seed=5&fps=30"), clock=VirtualClock())
+    wheel = line.encoder
+
+    def unplugged() -> int:
+        raise OSError("no such device")
+
+    read = wheel.read  # type: ignore[union-attr]
+    wheel.read = lambda: unplugged() if line.clock.now() > 3 else read()  # type: ignore[union-attr, method-assign]
+    line.play(seconds=6)
+    line.stop()
+    assert line.herald.incidents["encoder_silent"] == 1
+    assert line.herald.incidents["belt_unknown"] > 0
+    assert line.ledger.outcomes["fired"] > 0
+    assert line.ledger.balanced()
+
+
+@pytest.fixture
+def plc() -> Iterator[tuple[int, list[int]]]:
+    """A real Modbus TCP server with a 32-bit counter in holding registers 10 and 11; (port, counter)."""
+    server = pytest.importorskip("pymodbus.server", reason="pymodbus is not installed")
+    from pymodbus.simulator import SimData, SimDevice
+
+    counter = [0]
+
+    async def count(_: int, __: int, ___: int, ____: int, registers: list[int], _____: object) -> None:
+        registers[10:12] = [counter[0] >> 16 & 0xFFFF, counter[0] & 0xFFFF]
+
+    context = SimDevice(id=1, simdata=[SimData(0, values=[0] * 20)], action=count)
+    loop, ready, port = asyncio.new_event_loop(), threading.Event(), [0]
+    running: list[object] = []
+
+    async def serve() -> None:
+        tcp = server.ModbusTcpServer(context, address=("127.0.0.1", 0))
+        running.append(tcp)
+        await tcp.serve_forever(background=True)
+        port[0] = tcp.transport.sockets[0].getsockname()[1]
+        ready.set()
+        while running:
+            await asyncio.sleep(0.02)
+        await tcp.shutdown()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="plc")
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield port[0], counter
+    finally:
+        running.clear()
+        thread.join(10)
+        loop.close()
+
+
+def test_a_counter_in_a_plc_is_read_over_modbus_and_unrolled_when_it_wraps(plc: tuple[int, list[int]]) -> None:
+    from edge.encoders.modbus import Modbus, ModbusSettings
+
+    port, counter = plc
+    settings = ModbusSettings(type="modbus", counts_per_mm=10, host="127.0.0.1", port=port, register_at=10)
+    wheel = Modbus(settings, MonotonicClock())
+    try:
+        counter[0] = 0xFFFFFFF0
+        first = wheel.read()
+        counter[0] = 0x10
+        assert wheel.read() - first == 32
+        counter[0] = 0x0
+        assert wheel.read() - first == 16, "and backwards"
+    finally:
+        wheel.close()
+
+
+def test_a_plc_that_is_not_there_is_an_error_that_names_it_in_time() -> None:
+    pytest.importorskip("pymodbus", reason="pymodbus is not installed")
+    from edge.encoders.modbus import Modbus, ModbusSettings
+    from edge.errors import OutputError
+
+    wheel = Modbus(
+        ModbusSettings(type="modbus", counts_per_mm=10, host="127.0.0.1", port=1, register_at=0), MonotonicClock()
+    )
+    start = time.monotonic()
+    with pytest.raises(OutputError, match="127.0.0.1:1"):
+        wheel.read()
+    assert time.monotonic() - start < 5
+    wheel.close()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "says"),
+    [
+        ({"type": "wheel", "counts_per_mm": 1}, "is not an encoder type"),
+        ({"counts_per_mm": 1}, "belt.encoder.type is missing"),
+        ({"type": "simulated", "counts_per_mm": 0}, "must not be 0"),
+        ({"type": "simulated", "counts_per_m": 3}, "did you mean counts_per_mm?"),
+        ({"type": "modbus", "counts_per_mm": 1, "register_at": 3}, "belt.encoder.host is missing"),
+    ],
+)
+def test_a_wrong_encoder_table_gets_a_sentence(tmp_path: Path, encoder: dict[str, object], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, encoder, "sim:")
+    assert says in str(caught.value)
