@@ -161,14 +161,14 @@ def test_with_a_silent_encoder_nothing_is_pushed(tmp_path: Path) -> None:
 def plc() -> Iterator[tuple[int, list[int]]]:
     """A real Modbus TCP server with a 32-bit counter in holding registers 10 and 11; (port, counter)."""
     server = pytest.importorskip("pymodbus.server", reason="pymodbus is not installed")
-    from pymodbus.simulator import SimData, SimDevice
+    from pymodbus.simulator import DataType, SimData, SimDevice
 
     counter = [0]
 
     async def count(_: int, __: int, ___: int, ____: int, registers: list[int], _____: object) -> None:
         registers[10:12] = [counter[0] >> 16 & 0xFFFF, counter[0] & 0xFFFF]
 
-    context = SimDevice(id=1, simdata=[SimData(0, values=[0] * 20)], action=count)
+    context = SimDevice(id=1, simdata=[SimData(0, values=[0] * 20, datatype=DataType.REGISTERS)], action=count)
     loop, ready, port = asyncio.new_event_loop(), threading.Event(), [0]
     running: list[object] = []
 
@@ -219,7 +219,7 @@ def test_a_plc_that_is_not_there_is_an_error_that_names_it_in_time() -> None:
         ModbusSettings(type="modbus", counts_per_mm=10, host="127.0.0.1", port=1, register_at=0), MonotonicClock()
     )
     start = time.monotonic()
-    with pytest.raises(OutputError, match="127.0.0.1:1"):
+    with pytest.raises(OutputError, match=r"127\.0\.0\.1:1"):
         wheel.read()
     assert time.monotonic() - start < 5
     wheel.close()
