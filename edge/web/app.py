@@ -18,6 +18,7 @@ from edge.web.guard import guard
 from edge.web.hub import STALE_S, Hub, TooManyViewers
 from edge.web.inference import add_inference
 from edge.web.metrics import add_metrics
+from edge.web.openapi import openapi
 from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
 from edge.web.wsgi import MAX_BODY
 
@@ -43,6 +44,12 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     _add_page(app, hub)
     _add_predict(app, predictor)
     add_inference(app, predictor)
+    description = openapi(classifier.card if classifier else None, config, token is not None)
+
+    @app.get("/openapi.json")
+    def described() -> ResponseReturnValue:
+        return jsonify(description)
+
     return app
 
 

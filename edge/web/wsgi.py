@@ -29,6 +29,7 @@ ARRIVAL_S = 10.0  # a request must have arrived within this, and its body at
 ARRIVAL_BYTES_S = 50_000
 UNREAD_S = 15.0  # so long may an answer wait for its reader to take any of it
 IDLE_S = 20
+SEND_BUFFER = 128 << 10
 LOOK_EVERY_S = 2
 LINGER_S, LINGER_BYTES = 5.0, 128 << 20
 EXIT_S = 0.3
@@ -69,6 +70,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             log_socket_errors=False,
         )
         self.adj.bodies = _Allowance(MAX_BODIES)  # waitress hands its settings, and nothing else, to a parser
+
+    def set_socket_options(self, conn: socket.socket) -> None:
+        super().set_socket_options(conn)
+        # A reader who stops reading is noticed once this is full; the system's own limit is megabytes.
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        # And one who has vanished without a word (cable, battery) after so many milliseconds.
+        conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNREAD_S * 1e3))
 
     def run(self) -> None:
         """Serves until `end` is called."""

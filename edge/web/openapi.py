@@ -1,0 +1,438 @@
+"""/openapi.json: what the web side answers, for people and for programs that write clients."""
+
+from typing import Any
+
+from edge import __version__
+from edge.config import LineConfig
+from edge.model import ModelCard
+from edge.web.bodies import MAX_PICTURES
+from edge.web.inference import LENGTH, MAX_BATCH
+from edge.web.wsgi import MAX_BODY
+
+Schema = dict[str, Any]
+
+
+def openapi(card: ModelCard | None, config: LineConfig, with_token: bool) -> Schema:
+    """The description of one line's web side, with examples of its own classes and lanes."""
+    classes = card.classes if card else ("bolt", "nut")
+    example = _example(classes, config)
+    content: Schema = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "sortline",
+            "version": __version__,
+            "summary": "What a sorting line sees, and its model for pictures of your own",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "tags": [
+            {"name": "pictures", "description": "The line's model, for any picture"},
+            {"name": "line", "description": "What happens on the belt"},
+            {"name": "health", "description": "For supervisors and monitoring"},
+            {"name": "inference", "description": "The Open Inference Protocol, for clients of Triton and KServe"},
+        ],
+        "paths": {
+            "/predict": {"post": _predict(example)},
+            **_health(),
+            **_line(),
+            **_inference(card),
+        },
+        "components": {
+            "schemas": _schemas(),
+            "responses": {
+                "Error": _json("A sentence that says what is wrong", "Error", {"error": "No file part"}),
+                "Busy": {
+                    **_json("Come back later", "Error", {"error": "Too many pictures are waiting already"}),
+                    "headers": {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}},
+                },
+            },
+        },
+    }
+    if with_token:
+        content["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        content["security"] = [{"token": []}]
+        for path in content["paths"].values():
+            for call in path.values():
+                call["responses"]["401"] = {"$ref": "#/components/responses/Error"}
+    return content
+
+
+def _example(classes: tuple[str, ...], config: LineConfig) -> Schema:
+    rest = round(0.03 / max(len(classes) - 1, 1), 6)
+    return {
+        "class": classes[0],
+        "confidence": 0.97,
+        "probabilities": {name: 0.97 if name == classes[0] else rest for name in classes},
+        "lane": config.lane_of(classes[0]).name,
+        "model": {"name": "parts", "version": "1", "sha256": "0" * 64},
+        "latency_ms": 7.2,
+    }
+
+
+def _predict(example: Schema) -> Schema:
+    picture = {"schema": {"type": "string", "contentMediaType": "image/*"}}
+    several = {
+        "type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1, "maxItems": MAX_PICTURES,
+    }  # fmt: skip
+    base64 = {"type": "string", "contentEncoding": "base64", "description": "May begin with data:image/...;base64,"}
+    either = {"oneOf": [{"$ref": "#/components/schemas/Prediction"}, {"$ref": "#/components/schemas/Predictions"}]}
+    return {
+        "tags": ["pictures"],
+        "operationId": "predict",
+        "summary": "Says what a picture shows",
+        "description": (
+            f"JPEG, PNG, WebP, BMP or TIFF, at most {MAX_BODY >> 20} MB a call and {MAX_PICTURES} pictures. "
+            "EXIF orientation is applied; several pictures are answered from one inference, in order."
+        ),
+        "parameters": [
+            {
+                "name": "top",
+                "in": "query",
+                "description": "Only so many classes, the most probable first",
+                "schema": {"type": "integer", "minimum": 1, "maximum": 100_000},
+            },
+            {
+                "name": "crop",
+                "in": "query",
+                "description": "The part of the picture to look at: x,y,width,height in pixels",
+                "schema": {"type": "string", "pattern": "^[0-9]{1,5},[0-9]{1,5},[1-9][0-9]{0,4},[1-9][0-9]{0,4}$"},
+                "example": "10,20,200,200",
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["file"],
+                        "properties": {"file": several},
+                    }
+                },
+                "image/jpeg": picture,
+                "image/png": picture,
+                "image/webp": picture,
+                "image/bmp": picture,
+                "image/tiff": picture,
+                "application/octet-stream": picture,
+                "application/json": {
+                    "schema": {
+                        "anyOf": [
+                            {"type": "object", "required": ["image"], "properties": {"image": base64}},
+                            {
+                                "type": "object",
+                                "required": ["images"],
+                                "properties": {
+                                    "images": {
+                                        "type": "array", "items": base64, "minItems": 1, "maxItems": MAX_PICTURES,
+                                    }
+                                },
+                            },
+                        ]
+                    },
+                    "example": {"image": "/9j/4AAQSkZJRg..."},
+                },
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "One answer, or one a picture where several were sent",
+                "content": {
+                    "application/json": {
+                        "schema": either,
+                        "examples": {
+                            "one": {"value": example},
+                            "several": {"value": {"predictions": [example, example]}},
+                        },
+                    }
+                },
+            },
+            **_errors("400", "403", "413", "421", "422"),
+            "503": {"$ref": "#/components/responses/Busy"},
+        },
+    }  # fmt: skip
+
+
+def _health() -> Schema:
+    status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
+    readiness = _json_of("Every part is well", {"$ref": "#/components/schemas/Readiness"})
+    return {
+        "/healthz": {
+            "get": _call("health", "healthz", "Whether the process lives", {"200": _json_of("It does", status)})
+        },
+        "/readyz": {
+            "get": _call(
+                "health", "readyz", "Whether camera, model and outputs are well",
+                {"200": readiness, "503": {**readiness, "description": "Which part is not"}},
+            )
+        },
+        "/metrics": {
+            "get": _call(
+                "health", "metrics", "Metrics for Prometheus",
+                {"200": {"description": "Text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
+            )
+        },
+        "/openapi.json": {
+            "get": _call("health", "openapi", "This description", {"200": _json_of("OpenAPI", {"type": "object"})})
+        },
+    }  # fmt: skip
+
+
+def _line() -> Schema:
+    jpeg = {"content": {"image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}}}
+    number = {"in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
+    command = {
+        "type": "object",
+        "required": ["command", "paused"],
+        "additionalProperties": False,
+        "properties": {"command": {"const": "pause"}, "paused": {"type": "boolean"}},
+    }
+    sent = _json_of("Handed to the line", {"type": "object"})
+    return {
+        "/state.json": {
+            "get": _call(
+                "line", "state", "Everything the live page begins with", {"200": _json_of("It", {"type": "object"})}
+            )
+        },
+        "/events": {
+            "get": _call(
+                "line", "events", "The line as server-sent events: hello, state, decision, incident, picture",
+                {
+                    "200": {
+                        "description": "A stream without end",
+                        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                    },
+                    "503": {"$ref": "#/components/responses/Busy"},
+                },
+            )
+        },
+        "/picture.jpg": {
+            "get": _call(
+                "line", "picture", "The newest picture of the belt",
+                {
+                    "200": {
+                        "description": "At most 960 pixels wide",
+                        "headers": {
+                            "Sortline-Frame": {"description": "The frame's number", "schema": {"type": "integer"}}
+                        },
+                        **jpeg,
+                    },
+                    "503": {"$ref": "#/components/responses/Busy"},
+                },
+            )
+        },
+        "/crops/{item}.jpg": {
+            "get": {
+                **_call(
+                    "line", "crop", "What one of the last items looked like",
+                    {"200": {"description": "At most 128 pixels a side", **jpeg}, **_errors("404")},
+                ),
+                "parameters": [{"name": "item", **number}],
+            }
+        },
+        "/commands": {
+            "post": {
+                **_call(
+                    "line", "command", "Pauses sorting (everything goes to the default lane), or resumes it",
+                    {"202": sent, **_errors("400", "403", "413", "415")},
+                ),
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {"schema": command, "example": {"command": "pause", "paused": True}}
+                    },
+                },
+            }
+        },
+        "/incidents/{number}/clear": {
+            "post": {
+                **_call(
+                    "line", "clear_incident", "Marks an incident as seen to",
+                    {"200": _json_of("Done", {"type": "object"}), **_errors("403", "404")},
+                ),
+                "parameters": [{"name": "number", **number}],
+            }
+        },
+    }  # fmt: skip
+
+
+def _inference(card: ModelCard | None) -> Schema:
+    model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+    if card:
+        model["example"] = card.name
+    described = _json_of("What the model takes and gives", {"$ref": "#/components/schemas/ModelMetadata"})
+    any_object = {"type": "object"}
+    shape = [-1, card.height, card.width, 3] if card else [-1, 224, 224, 3]
+    infer = {
+        **_call(
+            "inference", "infer", f"Runs the model on 1 to {MAX_BATCH} pictures of {shape[1]} x {shape[2]} pixels",
+            {
+                "200": {
+                    "description": "JSON, or JSON followed by tensors where binary outputs were asked for",
+                    "headers": {LENGTH: {"description": "Length of the JSON part", "schema": {"type": "integer"}}},
+                    "content": {
+                        "application/json": {"schema": {"$ref": "#/components/schemas/InferAnswer"}},
+                        "application/octet-stream": {"schema": {"type": "string"}},
+                    },
+                },
+                **_errors("400", "403", "404", "413"),
+                "503": {"$ref": "#/components/responses/Busy"},
+            },
+        ),
+        "parameters": [
+            model,
+            {
+                "name": LENGTH, "in": "header", "schema": {"type": "integer", "minimum": 0},
+                "description": "Length of the JSON part, when tensors follow it as bytes",
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+                "application/octet-stream": {"schema": {"type": "string"}},
+            },
+        },
+    }  # fmt: skip
+    return {
+        "/v2": {"get": _call("inference", "server", "The server", {"200": _json_of("Its name", any_object)})},
+        "/v2/health/live": {
+            "get": _call("inference", "live", "Whether it lives", {"200": _json_of("It does", any_object)})
+        },
+        "/v2/health/ready": {
+            "get": _call(
+                "inference", "ready", "Whether the model is loaded",
+                {"200": _json_of("It is", any_object), "503": _json_of("It is not", any_object)},
+            )
+        },
+        "/v2/repository/index": {
+            "post": _call(
+                "inference", "index", "The models there are",
+                {"200": _json_of("One", {"type": "array", "items": any_object}), **_errors("403")},
+            )
+        },
+        "/v2/models/{model}": {
+            "get": {
+                **_call("inference", "model", "The model's inputs and outputs", {"200": described, **_errors("404")}),
+                "parameters": [model],
+            }
+        },
+        "/v2/models/{model}/ready": {
+            "get": {
+                **_call(
+                    "inference", "model_ready", "Whether a model can be used",
+                    {"200": _json_of("It can", any_object), **_errors("404")},
+                ),
+                "parameters": [model],
+            }
+        },
+        "/v2/models/{model}/infer": {"post": infer},
+    }  # fmt: skip
+
+
+def _schemas() -> Schema:
+    text, number = {"type": "string"}, {"type": "number"}
+    share = {"type": "number", "minimum": 0, "maximum": 1}
+    tensor = {
+        "type": "object",
+        "required": ["name", "shape", "datatype"],
+        "properties": {
+            "name": text,
+            "shape": {"type": "array", "items": {"type": "integer"}},
+            "datatype": text,
+            "data": {"type": "array"},
+            "parameters": {"type": "object"},
+        },
+    }
+    return {
+        "Error": {"type": "object", "required": ["error"], "properties": {"error": text}},
+        "Prediction": {
+            "type": "object",
+            "required": ["class", "confidence", "probabilities", "lane", "model", "latency_ms"],
+            "properties": {
+                "class": {**text, "description": "The most probable class"},
+                "confidence": {**share, "description": "Its probability, calibrated"},
+                "probabilities": {"type": "object", "additionalProperties": share},
+                "lane": {**text, "description": "Where the line would send it; the default lane when it is unsure"},
+                "model": {
+                    "type": "object",
+                    "required": ["name", "version", "sha256"],
+                    "properties": {"name": text, "version": text, "sha256": text},
+                },
+                "latency_ms": {**number, "description": "Decoding and inference, in milliseconds"},
+            },
+        },
+        "Predictions": {
+            "type": "object",
+            "required": ["predictions"],
+            "properties": {"predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}},
+        },
+        "Readiness": {
+            "type": "object",
+            "required": ["status", "parts"],
+            "properties": {
+                "status": {"enum": ["ok", "failing"]},
+                "failing": {"type": "array", "items": text},
+                "parts": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "required": ["ok", "text"],
+                        "properties": {"ok": {"type": "boolean"}, "text": text},
+                    },
+                },
+            },
+        },
+        "ModelMetadata": {
+            "type": "object",
+            "required": ["name", "platform", "inputs", "outputs"],
+            "properties": {
+                "name": text,
+                "versions": {"type": "array", "items": text},
+                "platform": text,
+                "inputs": {"type": "array", "items": tensor},
+                "outputs": {"type": "array", "items": tensor},
+            },
+        },
+        "InferRequest": {
+            "type": "object",
+            "required": ["inputs"],
+            "properties": {
+                "id": text,
+                "inputs": {"type": "array", "minItems": 1, "maxItems": 1, "items": tensor},
+                "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
+                "parameters": {"type": "object"},
+            },
+        },
+        "InferAnswer": {
+            "type": "object",
+            "required": ["model_name", "outputs"],
+            "properties": {
+                "model_name": text,
+                "model_version": text,
+                "id": text,
+                "outputs": {"type": "array", "items": tensor},
+            },
+        },
+    }
+
+
+def _call(tag: str, name: str, summary: str, responses: Schema) -> Schema:
+    return {
+        "tags": [tag],
+        "operationId": name,
+        "summary": summary,
+        "responses": {**responses, "421": {"$ref": "#/components/responses/Error"}},
+    }
+
+
+def _errors(*codes: str) -> Schema:
+    return {code: {"$ref": "#/components/responses/Error"} for code in codes}
+
+
+def _json(description: str, schema: str, example: Any) -> Schema:
+    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
+    return {"description": description, "content": {"application/json": content}}
+
+
+def _json_of(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
