@@ -74,7 +74,9 @@ class Source(Protocol):
     skipped and counted; a recorded source (a clip, a folder) has an end and its own rate.
 
     It may also have `backend: str`, `refused: tuple[str, ...]` (settings that the camera did not take)
-    and `timestamps: "driver" | "arrival" | "file"`, which `sortline check` shows.
+    and `timestamps: "driver" | "arrival" | "file"`, which `sortline check` shows; and a static
+    `answers(settings) -> bool` that tells at once whether the camera can be reached, so that one that
+    is back is opened before its pause is over.
     """
 
     live: bool
@@ -128,6 +130,15 @@ def open_source(settings: CameraSettings, clock: Clock) -> Source:
     """
     source: Source = driver_of(settings)(settings, clock)
     return source
+
+
+def answers(settings: CameraSettings) -> bool | None:
+    """Whether a camera can be reached at all, found out at once; None where its driver cannot tell."""
+    try:
+        look = getattr(driver_of(settings), "answers", None)
+    except CameraError:
+        return None
+    return None if look is None else look(settings)
 
 
 def driver_of(settings: CameraSettings) -> Any:

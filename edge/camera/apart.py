@@ -149,7 +149,8 @@ class Apart:
         assert self._shape is not None and self._slots is not None
         size = math.prod(self._shape)
         pixels = np.frombuffer(self._slots, np.uint8, size, slot * size).reshape(self._shape).copy()
-        self._line.send(bytes([slot]))
+        with contextlib.suppress(OSError):  # it has ended meanwhile, and the next message says why
+            self._line.send(bytes([slot]))
         at = self._captured_at(arrival, own)
         return Shot(pixels, self._clock.now() - (time.monotonic() - at), dropped)
 
@@ -161,6 +162,9 @@ class Apart:
         try:
             poll.register(self._line, select.POLLIN)
             if poll.poll(max(until - time.monotonic(), 0.0) * 1e3):
+                with contextlib.suppress(ConnectionResetError):
+                    return self._line.recv(1 << 16)
+                # It ended before it read all that was sent to it; its last words are still there.
                 return self._line.recv(1 << 16)
         except (OSError, ValueError):
             return b""
@@ -194,7 +198,7 @@ def _environment(settings: CameraSettings) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH")))),
-        "OPENCV_FFMPEG_LOGLEVEL": "16",  # AV_LOG_ERROR: the child keeps the last line as the cause
+        "OPENCV_FFMPEG_LOGLEVEL": "24",  # AV_LOG_WARNING: the child takes the cause from there
         "OPENCV_LOG_LEVEL": "SILENT",
         "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": str(math.ceil(settings.read_timeout_s)),
         "OPENBLAS_NUM_THREADS": "1",

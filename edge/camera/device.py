@@ -22,9 +22,12 @@ class Device(Apart):
     in the last seconds of that clock is not one of these, and the moment of arrival counts instead.
     """
 
+    @staticmethod
+    def answers(settings: CameraSettings) -> bool:
+        return _path(settings).exists()
+
     def __init__(self, settings: CameraSettings, clock: Clock) -> None:
-        text = str(settings.source).strip()
-        path = Path(f"/dev/video{text}" if text.isdigit() else text)
+        path = _path(settings)
         if not path.exists():
             raise CameraError(f"{path}: no such device (`sortline cameras` lists what is attached)")
         if not os.access(path, os.R_OK | os.W_OK):
@@ -46,3 +49,8 @@ class Device(Apart):
             return own
         self.timestamps = "arrival"
         return super()._captured_at(arrival, own)
+
+
+def _path(settings: CameraSettings) -> Path:
+    text = str(settings.source).strip()
+    return Path(f"/dev/video{text}" if text.isdigit() else text)

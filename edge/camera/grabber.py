@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 import edge.camera
-from edge.camera import CameraSettings, Shot, Source, is_recorded, redacted
+from edge.camera import CameraSettings, CameraStalled, Shot, Source, answers, is_recorded, redacted
 from edge.camera.health import CameraFrozen, Health, Sign, Size
 from edge.camera.reading import Reading
 from edge.clock import Clock
@@ -21,8 +21,11 @@ State = Literal["opening", "running", "away", "ended", "stopped"]
 
 FIRST_RETRY_S = 0.25
 LAST_RETRY_S = 5.0
-STEADY_S = 10.0
-"""A source that ran this long before it was lost is tried again after the shortest pause."""
+KNOCK_S = 0.5
+"""So often a camera that could not be reached is looked for during a pause."""
+
+STEADY = 10
+"""After so many pictures a source that is lost is tried again after the shortest pause."""
 
 GRACE_S = 0.5
 """How long past its own timeouts a source may block before its thread is given up."""
@@ -179,7 +182,6 @@ class FrameGrabber:
         while not self._stopping:
             stuck = [reading for reading in stuck if reading.alive]
             if len(stuck) < MOST_STUCK:
-                began = self._clock.now()
                 reading = self._reading = Reading(self._opened, self._deliver, self._clock, self._watch, source)
                 source = None
                 error = self._await(reading)
@@ -188,10 +190,10 @@ class FrameGrabber:
                 if self._stopping or (self._finite and self._end(error)):
                     break
                 self._lost(error or CameraError("it ended"))
-                if self._clock.now() - began > STEADY_S and reading.pictures:
+                if reading.pictures >= STEADY:
                     pause_s = FIRST_RETRY_S
             # Full pauses would bring all cameras behind one switch back at the same moment.
-            self._sleep_until(self._clock.now() + pause_s * random.uniform(0.5, 1.0))
+            self._pause(pause_s * random.uniform(0.5, 1.0))
             pause_s = min(pause_s * 2, LAST_RETRY_S)
 
     def _await(self, reading: Reading) -> CameraError | None:
@@ -203,14 +205,14 @@ class FrameGrabber:
                 now = self._clock.now()
                 limit_s = settings.read_timeout_s + GRACE_S
                 limit_s += 0.0 if reading.pictures else settings.open_timeout_s
-                since = reading.blocked_since if not self._finite else None
+                since = None if self._finite else reading.blocked_since
                 if since is not None and now - since > limit_s:
-                    hung = edge.camera.CameraStalled(f"it has been blocking for {now - since:.1f} s")
+                    hung = CameraStalled(f"it has been blocking for {now - since:.1f} s")
                 else:
-                    self._clock.wait(self._watch, (now if since is None else since) + limit_s + 0.01)
+                    self._clock.wait(self._watch, now + settings.read_timeout_s)
         if not reading.over:
             reading.abandon()
-            reading.join(STOP_S - GRACE_S)
+            reading.join(STOP_S - GRACE_S if self._stopping else GRACE_S)
         return hung or reading.error
 
     def _end(self, error: CameraError | None) -> bool:
@@ -231,6 +233,17 @@ class FrameGrabber:
         if self._outage is None:
             self._outage = name
             self._tell(Sign(name, cause, "it is opened again until pictures come"))
+
+    def _pause(self, seconds: float) -> None:
+        """Waits, but not on when a camera that could not be reached at all can be reached again."""
+        until = self._clock.now() + seconds
+        gone = False
+        while not self._stopping and (left_s := until - self._clock.now()) > 0:
+            there = answers(self._settings) if left_s > KNOCK_S else None
+            if there and gone:
+                return
+            gone = gone or there is False
+            self._sleep_until(min(until, self._clock.now() + KNOCK_S))
 
     def _opened(self) -> Source:
         return self._open(self._settings, self._clock)

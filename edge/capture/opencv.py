@@ -84,9 +84,9 @@ class OpencvCapture:
 
 
 def reason(log: str) -> str:
-    """The last thing that FFMPEG wrote, without its addresses and URLs: "Connection refused"."""
-    lines = [line for line in log.splitlines() if line.startswith("[") and ": " in line]
-    told = [line for line in lines if not re.search(r"Immediate exit|Could not find codec", line)]
+    """The last failure that FFMPEG wrote of, without its addresses and URLs: "Connection refused"."""
+    failures = re.findall(r"^\[[^]]*\] (.*(?:error|fail|refused|unauthori[sz]ed).*)", log, re.IGNORECASE | re.MULTILINE)
+    told = [line for line in failures if "Immediate exit" not in line]
     return told[-1].rpartition(": ")[2].strip() if told else ""
 
 

@@ -87,7 +87,7 @@ def main() -> None:
         auth.add_basic(GstRtspServer.RTSPAuth.make_basic(words.user, words.password), token)
         server.set_auth(auth)
         factory.add_role_from_structure(
-            Gst.Structure.new_from_string("user, media.factory.access=true, media.factory.construct=true")[0]
+            Gst.Structure.new_from_string("user, media.factory.access=true, media.factory.construct=true")
         )
     server.get_mount_points().add_factory("/belt", factory)
     server.attach(None)

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +54,10 @@ class Round:
     held: Held
 
 
-def soak(rounds: int, server: RtspServer, away_s: float = 1.0, frozen_s: float = 3.5) -> tuple[Held, list[Round]]:
-    """What is held while pictures flow before the first round, and what each round brought."""
+def soak(
+    rounds: int, server: RtspServer, away_s: float = 1.0, frozen_s: float = 3.5
+) -> tuple[Held, list[Round], list[tuple[str, bool]]]:
+    """What is held while pictures flow before the first round, what each round brought, and the incidents."""
     incidents: list[Incident] = []
     grabber = FrameGrabber(CameraSettings(source=server.url), MonotonicClock(), lambda at: at, incidents.append)
     server.start()
@@ -81,10 +84,7 @@ def soak(rounds: int, server: RtspServer, away_s: float = 1.0, frozen_s: float =
             for _ in range(15):
                 grabber.take(1.0)
             results.append(Round(what, back_s, Held.now()))
-        names = [(incident.name, incident.recovered) for incident in incidents]
-        expected = ["camera_lost"] * rounds + ["camera_stalled"] * rounds
-        assert names == [(name, recovered) for name in expected for recovered in (False, True)], names
-        return before, results
+        return before, results, [(incident.name, incident.recovered) for incident in incidents]
     finally:
         grabber.stop()
         server.kill()
@@ -92,13 +92,14 @@ def soak(rounds: int, server: RtspServer, away_s: float = 1.0, frozen_s: float =
 
 def main() -> None:
     began = Held.now()
-    before, results = soak(int(sys.argv[1]) if len(sys.argv) > 1 else 20, RtspServer())
+    before, results, incidents = soak(int(sys.argv[1]) if len(sys.argv) > 1 else 20, RtspServer())
     print("before the first round", before)
     for result in results:
         print(f"{result.what} back after {result.back_s:.2f} s", result.held)
     for what in ("killed", "frozen"):
         times = sorted(result.back_s for result in results if result.what == what)
         print(f"{what}: median {times[len(times) // 2]:.2f} s, longest {times[-1]:.2f} s of {len(times)}")
+    print("incidents, recovered or not:", Counter(incidents))
     print("at the start", began)
     print("after the stop", Held.now(), "Python threads", threading.active_count())
 

@@ -31,6 +31,8 @@ class Scripted:
         for step in self._steps:
             if callable(step):
                 step()
+                if self.closed:
+                    raise CameraError("was closed")
                 continue
             if isinstance(step, Exception):
                 raise step
