@@ -52,11 +52,12 @@ def measure(bench: Bench) -> Findings:
                 stretches[fps] = line.call("stretch", timeout_s=10)
                 truths[fps] = line.call("truth", timeout_s=10)
             bare.append(_bare(bench, engine))
-    rows: list[dict[str, Figure]] = [
-        _row(fps, stretches[fps], percentile(bare[n] + bare[n + 1], 0.5), truths[fps] if _knows_parts(bench) else None)
-        for n, fps in enumerate(RATES_FPS)
+    decisions = [
+        _decision_row(fps, stretches[fps], percentile(bare[n] + bare[n + 1], 0.5)) for n, fps in enumerate(RATES_FPS)
     ]
-    return Findings((_decisions(rows), _stages(stretches), _processor(stretches)), notes=_notes(bench))
+    items = [_item_row(fps, stretches[fps], truths[fps] if _knows_parts(bench) else None) for fps in RATES_FPS]
+    tables = (_decisions(decisions), _stages(stretches), _items(items), _processor(stretches))
+    return Findings(tables, notes=_notes(bench))
 
 
 def _bare(bench: Bench, engine: Peer) -> list[float]:
@@ -67,7 +68,7 @@ def _bare(bench: Bench, engine: Peer) -> list[float]:
     return many.seconds
 
 
-def _row(fps: int, one: Stretch, model_s: float | None, truth: dict[str, Any] | None) -> dict[str, Figure]:
+def _decision_row(fps: int, one: Stretch, model_s: float | None) -> dict[str, Figure]:
     median = percentile(one.frame_to_decision_s, 0.5)
     return {
         "fps": fps,
@@ -78,8 +79,16 @@ def _row(fps: int, one: Stretch, model_s: float | None, truth: dict[str, Any] | 
         "views": len(one.frame_to_decision_s),
         "frames": one.frames,
         "skipped": one.skipped,
+    }
+
+
+def _item_row(fps: int, one: Stretch, truth: dict[str, Any] | None) -> dict[str, Figure]:
+    return {
+        "fps": fps,
         "decided": one.decided,
         "late": one.late,
+        "pushes": len(one.push_lateness_s),
+        "push_late_p50_ms": milliseconds(percentile(one.push_lateness_s, 0.5)),
         "push_late_p99_ms": milliseconds(percentile(one.push_lateness_s, 0.99)),
         "items_ended": truth["items"] if truth else None,
         "sort_accuracy_percent": truth["sort_accuracy"] * 100 if truth and truth["items"] else None,
@@ -99,11 +108,28 @@ def _decisions(rows: list[dict[str, Figure]]) -> Table:
             Column("p99_ms", "p99", "ms"),
             Column("model_p50_ms", "bare model", "ms"),
             Column("to_model", "to bare model", "x"),
+            Column("views", "views"),
             Column("frames", "frames"),
             Column("skipped", "skipped"),
-            Column("decided", "decided", "items"),
-            Column("late", "late", "items"),
-            Column("push_late_p99_ms", "push p99 late", "ms"),
+        ),
+        rows,
+    )
+
+
+def _items(rows: list[dict[str, Figure]]) -> Table:
+    return Table(
+        "items",
+        "What became of the items",
+        "The same stretches: items decided, those of them that were late or overloaded, and how long after its moment a "
+        "push was made; and of all items since the line's start, how many ended in the lane of their class.",
+        (
+            Column("fps", "stream", "fps"),
+            Column("decided", "decided"),
+            Column("late", "late"),
+            Column("pushes", "pushes"),
+            Column("push_late_p50_ms", "push late p50", "ms"),
+            Column("push_late_p99_ms", "push late p99", "ms"),
+            Column("items_ended", "at their end"),
             Column("sort_accuracy_percent", "sorted right", "%", 1),
         ),
         rows,

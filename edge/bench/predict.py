@@ -105,11 +105,9 @@ def _line(bench: Bench) -> Table:
             Column("p50_ms", "decision p50", "ms"),
             Column("p99_ms", "p99", "ms"),
             Column("p99_to_quiet", "p99 to quiet", "x"),
-            Column("frames", "frames"),
-            Column("skipped", "skipped"),
-            Column("decided", "decided", "items"),
+            Column("skipped", "skipped", "frames"),
             Column("late", "late", "items"),
-            Column("push_late_p99_ms", "push p99 late", "ms"),
+            Column("push_late_p99_ms", "push late p99", "ms"),
         ),
         rows,
     )
