@@ -34,7 +34,12 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     config = LineConfig.model_validate(hello["config"])
     hub = Hub(lambda message: _send(channel, message))
     hub.set_facts(hello["facts"])
-    app = create_app(hub, _classifier(config), config, hello["token"])
+    app = create_app(
+        hub,
+        _classifier(config, hello["facts"].get("model", {}).get("provider", config.model.provider)),
+        config,
+        hello["token"],
+    )
     server = Server(app, listening, THREADS)
     reader = threading.Thread(target=_read, args=(channel, hub, server), name="web-channel", daemon=True)
 
@@ -50,10 +55,13 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     reader.join()
 
 
-def _classifier(config: LineConfig) -> Classifier | None:
-    """The web side's own model session. Without one the page still works, and /predict says why it does not."""
+def _classifier(config: LineConfig, provider: str) -> Classifier | None:
+    """The web side's own session, on the provider that the line has measured to be the fastest.
+
+    Without one the page still works, and /predict says why it does not.
+    """
     try:
-        return Classifier(config.model.path, config.model.provider, 1)
+        return Classifier(config.model.path, provider, 1)
     except ModelError as error:
         _log.error("/predict is closed: %s", error)
         return None
