@@ -34,12 +34,8 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     config = LineConfig.model_validate(hello["config"])
     hub = Hub(lambda message: _send(channel, message))
     hub.set_facts(hello["facts"])
-    app = create_app(
-        hub,
-        _classifier(config, hello["facts"].get("model", {}).get("provider", config.model.provider)),
-        config,
-        hello["token"],
-    )
+    provider = hello["facts"].get("model", {}).get("provider", config.model.provider)
+    app = create_app(hub, _classifier(config, provider), config, hello["token"])
     server = Server(app, listening, THREADS)
     reader = threading.Thread(target=_read, args=(channel, hub, server), name="web-channel", daemon=True)
 

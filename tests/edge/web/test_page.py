@@ -1,0 +1,325 @@
+"""The live page in a real browser, from the first picture to a connection that is lost and found."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.records import Incident
+from edge.web.side import WebSide
+from tests.edge.web import fake_line
+from tests.edge.web.conftest import painted
+from tests.edge.web.test_side import children, wait_for
+
+webdriver = pytest.importorskip("selenium.webdriver")
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+
+# The lowest contrast between any text on the page and what is behind it, after WCAG 2.2; large text counts 4.5/3.
+LOWEST_CONTRAST = """
+  const light = (c) => { c /= 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; };
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
+  const luminance = ([r, g, b]) => 0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = parse(getComputedStyle(e).backgroundColor);
+      if (colour[3] > 0.8) return colour;
+    }
+    return [255, 255, 255];
+  };
+  let worst = ["", 99];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !element.checkVisibility() || element.closest(".skip, .stage, :disabled")) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [luminance(parse(style.color)), luminance(behind(element))].sort((x, y) => y - x);
+    const big = parseFloat(style.fontSize) >= 24;
+    const ratio = ((a + 0.05) / (b + 0.05)) * (big ? 1.5 : 1);
+    if (ratio < worst[1]) worst = [element.textContent, ratio];
+  }
+  return worst;
+"""
+UNNAMED = """
+  return [...document.querySelectorAll("button, a, input, [role=img]")]
+    .filter((e) => !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map((e) => e.outerHTML);
+"""
+
+
+class Belt:
+    """A fake line that runs in a thread and obeys the page."""
+
+    def __init__(self, folder: Path) -> None:
+        self.commands: list[dict[str, Any]] = []
+        self.incidents: list[Incident] = []
+        self.paused = False
+        self.broken = False
+        config = fake_line.config(folder)
+        self.side = WebSide(config, fake_line.facts(config), self._obey, self._report)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        self.side.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+        self.side.stop()
+
+    def _obey(self, command: dict[str, Any]) -> None:
+        self.commands.append(command)
+        if command["command"] == "pause":
+            self.paused = command["paused"]
+
+    def _report(self, incident: Incident) -> None:
+        self.incidents.append(incident)
+        self.side.incident(incident)
+
+    def _run(self) -> None:
+        start, decided = time.monotonic() - 60, 100
+        while not self._stopping.wait(0.05):
+            t = time.monotonic() - start
+            items = fake_line.items_at(t)
+            for item in items:
+                if item["lane"] and item["id"] > decided:
+                    decided = item["id"]
+                    self.side.decided(*fake_line.decision_at(decided - 1, t))
+            if self.side.wants_picture:
+                self.side.picture(fake_line.frame_at(t), items)
+            state = fake_line.state_at(t, decided, self.paused)
+            if self.broken:
+                state["health"]["camera"] = {"ok": False, "text": "no picture for 3 s"}
+            self.side.state(state)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
+    for flag in (*flags.split(), "disable-component-update", f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 1400, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    )
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def belt(tmp_path: Path) -> Iterator[Belt]:
+    belt = Belt(tmp_path)
+    belt.start()
+    yield belt
+    belt.stop()
+
+
+@pytest.fixture
+def page(browser: Any, belt: Belt) -> Iterator[Any]:
+    browser.get_log("browser")
+    browser.get(belt.side.url)
+    until(lambda: text(browser, "status-text") == "Sorting")
+    yield browser
+    browser.get("about:blank")  # leave the page, so that the web side can be stopped without an error on it
+
+
+def until(what: Callable[[], Any]) -> Any:
+    return wait_for(what, 30)
+
+
+def text(browser: Any, element: str) -> str:
+    return str(browser.execute_script(f"return document.getElementById('{element}').textContent"))
+
+
+def number(browser: Any, element: str) -> float:
+    return float(text(browser, element).replace(",", "").replace("–", "-1"))
+
+
+def press(browser: Any, selector: str) -> None:
+    browser.find_element("css selector", selector).click()
+
+
+def complaints(browser: Any) -> list[str]:
+    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
+
+
+def test_the_page_lives_and_complains_of_nothing(page: Any) -> None:
+    items = number(page, "items")
+    until(lambda: number(page, "items") > items)
+    until(lambda: page.execute_script("return document.querySelectorAll('.decision img').length") >= 3)
+    until(lambda: page.execute_script("return document.querySelectorAll('.box').length") >= 3)
+    until(lambda: page.execute_script("return document.querySelector('.decision img').naturalWidth") > 50)
+    drawn = page.execute_script(
+        "const c = document.getElementById('picture');"
+        "return [c.width, c.height, [...c.getContext('2d').getImageData(480, 270, 1, 1).data]]"
+    )
+    assert drawn[:2] == [960, 540]
+    assert drawn[2][3] == 255
+    assert max(drawn[2][:3]) > 40
+    assert page.execute_script("return document.querySelectorAll('.gate').length") == 1
+    assert page.execute_script("return document.querySelectorAll('.lane').length") == 3
+    assert number(page, "speed") == 300
+    assert number(page, "p99") == 26.4
+    assert complaints(page) == []
+
+
+def test_boxes_belong_to_the_picture_they_lie_on(page: Any) -> None:
+    """The middle of every box is the hole of its part, which is dark and grey."""
+    script = """
+      const canvas = document.getElementById("picture"), pen = canvas.getContext("2d");
+      return [...document.querySelectorAll(".box")].map((box) => {
+        const [x, y] = [parseFloat(box.style.left) + parseFloat(box.style.width) / 2,
+                        parseFloat(box.style.top) + parseFloat(box.style.height) / 2];
+        return [...pen.getImageData(canvas.width * x / 100, canvas.height * y / 100, 1, 1).data].slice(0, 3);
+      });
+    """
+    for _ in range(10):
+        for colour in until(lambda: page.execute_script(script)):
+            assert max(colour) < 100
+            assert max(colour) - min(colour) < 25
+        time.sleep(0.1)
+
+
+def test_pausing_takes_one_press_and_resuming_asks_first(page: Any, belt: Belt) -> None:
+    press(page, "#pause")
+    until(lambda: text(page, "status-text").startswith("Paused"))
+    assert "rest" in text(page, "status-text")
+    assert text(page, "pause") == "Resume"
+    press(page, "#pause")
+    press(page, "#resume button[value='']")
+    assert belt.paused
+    press(page, "#pause")
+    press(page, "#resume button[value='resume']")
+    until(lambda: text(page, "status-text") == "Sorting")
+    assert belt.commands == [{"command": "pause", "paused": True}, {"command": "pause", "paused": False}]
+
+
+def test_the_keyboard_alone_is_enough(page: Any, belt: Belt) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    order = []
+    for _ in range(4):
+        page.switch_to.active_element.send_keys(Keys.TAB)
+        active = page.switch_to.active_element
+        order.append(active.get_attribute("id") or active.get_attribute("class"))
+    assert order[:3] == ["skip", "pause", "theme"]
+    page.find_element("id", "pause").send_keys(Keys.ENTER)
+    until(lambda: belt.paused)
+    page.find_element("id", "pause").send_keys(Keys.ENTER)
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert belt.paused
+
+
+def test_an_incident_appears_says_what_to_do_and_is_cleared(page: Any, belt: Belt) -> None:
+    belt.side.incident(Incident("output_failed", "output", 1.0, 2.0, "gate did not answer", "the item passed", 7))
+    until(lambda: "Output failed" in text(page, "incidents"))
+    assert "Gate did not answer; the item passed." in text(page, "incidents")
+    assert "Check the diverter" in text(page, "incidents")
+    press(page, ".incident button")
+    until(lambda: text(page, "incidents") == "")
+    assert belt.commands == [{"command": "clear_incident", "number": 1, "name": "output_failed"}]
+
+
+def test_a_part_that_fails_is_the_first_thing_one_sees(page: Any, belt: Belt) -> None:
+    belt.broken = True
+    until(lambda: text(page, "status-text") == "Camera: no picture for 3 s")
+    assert page.find_element("id", "status").get_attribute("data-tone") == "bad"
+    belt.broken = False
+    until(lambda: text(page, "status-text") == "Sorting")
+
+
+def test_a_connection_that_is_lost_is_said_and_heals(page: Any, belt: Belt) -> None:
+    (web,) = children() - {page.service.process.pid}
+    os.kill(web, signal.SIGKILL)
+    until(lambda: text(page, "status-text") == "Connection lost")
+    until(lambda: text(page, "status-text") == "Sorting")
+    items = number(page, "items")
+    until(lambda: number(page, "items") > items)
+    until(lambda: "Web died" in text(page, "incidents"))
+    until(lambda: page.execute_script("return document.querySelectorAll('.decision').length") >= 3)
+
+
+def test_ten_viewers_starve_nobody(page: Any, belt: Belt) -> None:
+    port = belt.side.port
+    stop = threading.Event()
+    seen = [0] * 10
+
+    def watch(n: int) -> None:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/events", timeout=30) as events:
+            for line in events:
+                if line.startswith(b"event: picture"):
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/picture.jpg", timeout=30) as picture:
+                        seen[n] += len(picture.read()) > 1000
+                if stop.is_set():
+                    return
+
+    viewers = [threading.Thread(target=watch, args=(n,)) for n in range(10)]
+    for viewer in viewers:
+        viewer.start()
+    try:
+        until(lambda: min(seen) >= 5)
+        request = urllib.request.Request(belt.side.url + "predict", painted("red"), {"Content-Type": "image/jpeg"})
+        for _ in range(20):
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                assert json.load(answer)["class"] == "red"
+        items = number(page, "items")
+        until(lambda: number(page, "items") > items)
+    finally:
+        stop.set()
+        for viewer in viewers:
+            viewer.join()
+    assert complaints(page) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_can_be_read_and_every_control_has_a_name(page: Any, belt: Belt, theme: str) -> None:
+    belt.side.incident(fake_line.INCIDENT)
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]})
+    until(lambda: page.execute_script("return document.documentElement.dataset.theme") == theme)
+    until(lambda: text(page, "incidents"))
+    time.sleep(0.5)  # until the colours have faded in
+    words, contrast = page.execute_script(LOWEST_CONTRAST)
+    assert contrast >= 4.5, f"{words!r} has a contrast of {contrast:.2f}"
+    assert page.execute_script(UNNAMED) == []
+
+
+def test_the_theme_is_the_devices_until_the_reader_chooses(page: Any) -> None:
+    def theme() -> Any:
+        return page.execute_script("return document.documentElement.dataset.theme")
+
+    page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    until(lambda: theme() == "dark")
+    press(page, "#theme")
+    assert theme() == "light"
+    page.refresh()
+    until(lambda: text(page, "status-text") == "Sorting")
+    assert theme() == "light"
+    press(page, "#theme")
+    assert theme() == "dark"
+    assert page.execute_script("return localStorage.length") == 0
+
+
+@pytest.mark.parametrize("width", [1400, 1024, 800, 390])
+def test_nothing_is_wider_than_the_screen(page: Any, width: int) -> None:
+    page.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": width, "height": 768, "deviceScaleFactor": 1, "mobile": False}
+    )
+    until(lambda: page.execute_script("return innerWidth") == width)
+    until(lambda: page.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
