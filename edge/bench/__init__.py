@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from edge.bench.line import measure as measure_line
-from edge.bench.machine import busy_share, describe
+from edge.bench.machine import Others, describe
 from edge.bench.model import measure as measure_model
 from edge.bench.predict import measure as measure_predict
 from edge.bench.preprocessing import measure as measure_preprocessing
@@ -33,7 +33,6 @@ SCENARIOS: dict[str, Scenario] = {
     "startup": measure_startup,
 }
 JSON_FORMAT = 1
-LISTEN_S = 1.0
 
 
 def run_bench(
@@ -57,7 +56,7 @@ def run_bench(
     classifier = Classifier(model, "cpu")
     card = classifier.card
     screen = Screen()
-    about_machine = {**describe(), "busy_before": busy_share(LISTEN_S * min(effort, 1.0))}
+    about_machine = describe()
     about_model = {
         "path": str(model),
         "sha256": classifier.sha256,
@@ -76,7 +75,7 @@ def run_bench(
     screen.machine(about_machine, about_model)
     status = 0
     for name in names:
-        started = perf_counter()
+        started, others = perf_counter(), Others()
         try:
             with screen.progress(name) as say:
                 findings = SCENARIOS[name](Bench(model, card.classes, effort, say))
@@ -85,8 +84,13 @@ def run_bench(
             content["scenarios"][name] = {"failed": str(error)}
             status = 1
         else:
-            screen.findings(findings)
-            content["scenarios"][name] = {**findings.as_dict(), "seconds": perf_counter() - started}
+            share = others.share()
+            screen.findings(findings, share)
+            content["scenarios"][name] = {
+                **findings.as_dict(),
+                "seconds": perf_counter() - started,
+                "others_share_of_machine": share,
+            }
         if json_path is not None:
             _write(json_path, content)
     return status

@@ -120,8 +120,8 @@ def _items(rows: list[dict[str, Figure]]) -> Table:
     return Table(
         "items",
         "What became of the items",
-        "The same stretches: items decided, those of them that were late or overloaded, and how long after its moment a "
-        "push was made; and of all items since the line's start, how many ended in the lane of their class.",
+        "The same stretches: items decided, those of them that were late or overloaded, and how long after its moment "
+        "a push was made; and of all items since the line's start, how many ended in the lane of their class.",
         (
             Column("fps", "stream", "fps"),
             Column("decided", "decided"),

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import time
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,14 +44,18 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def busy_share(seconds: float) -> float | None:
-    """The share (0 to 1) of all cores' time that was in use over the next `seconds`, by whatever program."""
-    before = _ticks()
-    time.sleep(seconds)
-    after = _ticks()
-    if before is None or after is None or after[1] <= before[1]:
-        return None
-    return (after[0] - before[0]) / (after[1] - before[1])
+class Others:
+    """What other programs take of the machine from now on: figures are only as good as this is small."""
+
+    def __init__(self) -> None:
+        self._before = _use()
+
+    def share(self) -> float | None:
+        """The share (0 to 1) of all cores' time that went to them; this program's ended processes are its own."""
+        before, after = self._before, _use()
+        if before is None or after is None or after[1] <= before[1]:
+            return None
+        return min(max((after[0] - before[0]) / (after[1] - before[1]), 0.0), 1.0)
 
 
 def thread_cpu_s(thread: int, process: int | str = "self") -> float | None:
@@ -106,14 +109,16 @@ def _memory_mb() -> int | None:
     return None
 
 
-def _ticks() -> tuple[int, int] | None:
-    """The clock ticks in which any core was in use, and all of them, since the machine started."""
+def _use() -> tuple[float, float] | None:
+    """Seconds of processor time, all cores together: in use by other programs, and in all."""
     text = _read(PROC / "stat")
     if text is None:
         return None
     # user nice system idle iowait irq softirq steal, see proc_stat(5); guests are part of user and nice.
-    values = [int(value) for value in text.splitlines()[0].split()[1:9]]
-    return sum(values) - values[3] - values[4], sum(values)
+    seconds = [int(value) / os.sysconf("SC_CLK_TCK") for value in text.splitlines()[0].split()[1:9]]
+    mine = os.times()
+    own = mine.user + mine.system + mine.children_user + mine.children_system
+    return sum(seconds) - seconds[3] - seconds[4] - own, sum(seconds)
 
 
 def _stat_cpu_s(path: Path) -> float | None:

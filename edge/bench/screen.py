@@ -10,6 +10,7 @@ from rich.text import Text
 
 from edge.bench.findings import Bar, Column, Figure, Findings, Table
 
+QUIET = 0.05  # the share of the machine up to which other programs hardly show in the figures
 WIDTH_OF_A_FILE = 120  # a pipe or a file has no width of its own
 
 
@@ -31,8 +32,6 @@ class Screen:
         grid.add_row("machine", f"{machine['cpu']}{units}, {machine['cores']} cores")
         grid.add_row("software", f"sortline {machine['sortline']}, Python {machine['python']}, {libraries}")
         grid.add_row("model", f"{model['name']} {model['version']}, {model['size']}, {model['path']}")
-        if (busy := machine["busy_before"]) is not None:
-            grid.add_row("others", f"{busy:.0%} of the machine in use by other programs before the first measurement")
         self._console.print(grid)
 
     @contextmanager
@@ -41,14 +40,17 @@ class Screen:
         with self._console.status(name) as status:
             yield lambda text: status.update(f"[bold]{name}[/]: {text}")
 
-    def findings(self, findings: Findings) -> None:
-        """Every table with its sentence, the bars, the notes."""
+    def findings(self, findings: Findings, others: float | None) -> None:
+        """Every table with its sentence, the bars, the notes, and the share of the machine that others took."""
         for table in findings.tables:
             self._table(table)
         for bar in findings.bars:
             self._bar(bar)
         for note in findings.notes:
             self._console.print(Text(note, style="dim"))
+        if others is not None:
+            style = "dim" if others < QUIET else "yellow"
+            self._console.print(Text(f"Other programs took {others:.0%} of the machine meanwhile.", style=style))
 
     def failed(self, name: str, error: Exception) -> None:
         """Says that a scenario could not be measured."""

@@ -14,7 +14,7 @@ from edge.bench import SCENARIOS, Bench, run_bench
 from edge.bench.findings import Bar, Column, Findings, Table, percentile
 from edge.bench.live import Stretch, belt, content
 from edge.bench.load import Clients
-from edge.bench.machine import children, describe, process_cpu_s, proportional_mb, thread_cpu_s
+from edge.bench.machine import Others, children, describe, process_cpu_s, proportional_mb, thread_cpu_s
 from edge.bench.peer import Peer, PeerError
 from edge.bench.startup import Run, as_toml
 from edge.cli import main
@@ -145,21 +145,18 @@ def test_the_machine_is_described_so_that_runs_can_be_compared() -> None:
     json.dumps(machine)
 
 
-def test_what_a_process_takes_of_the_machine_can_be_read() -> None:
-    if not Path("/proc/self/smaps_rollup").exists():
+def test_what_this_programs_ended_parts_have_used_is_not_counted_as_others() -> None:
+    if not Path("/proc/stat").exists():
         pytest.skip("needs Linux's /proc")
+    others, started, before = Others(), time.monotonic(), sum(os.times()[:4])
     with Peer("a part", Part) as part:
-        process = part.call("process", timeout_s=30)
-        assert process in children(os.getpid())
-        assert (proportional_mb(process) or 0) > 1
-        assert (process_cpu_s(process) or 0) > 0
-        part.close()
-        assert process not in children(os.getpid())
-        assert proportional_mb(process) is None
-    thread = threading.get_native_id()
-    before = thread_cpu_s(thread) or 0.0
-    sum(range(1_000_000))
-    assert (thread_cpu_s(thread) or 0.0) > before
+        part.call("work", seconds=0.5, timeout_s=60)
+    own = sum(os.times()[:4]) - before
+    machine = (time.monotonic() - started) * (os.cpu_count() or 1)
+    share = others.share()
+    assert own > 0.4
+    assert share is not None
+    assert 0 <= share <= 1 - own / machine + 0.05
 
 
 class Part:
@@ -177,6 +174,10 @@ class Part:
 
     def fail(self) -> None:
         raise ValueError("no such thing")
+
+    def work(self, seconds: float) -> None:
+        while time.process_time() < seconds:
+            pass
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
