@@ -159,6 +159,23 @@ def test_what_this_programs_ended_parts_have_used_is_not_counted_as_others() -> 
     assert 0 <= share <= 1 - own / machine + 0.05
 
 
+def test_what_a_process_takes_of_the_machine_can_be_read() -> None:
+    if not Path("/proc/self/smaps_rollup").exists():
+        pytest.skip("needs Linux's /proc")
+    with Peer("a part", Part) as part:
+        process = part.call("process", timeout_s=30)
+        assert process in children(os.getpid())
+        assert (proportional_mb(process) or 0) > 1
+        assert (process_cpu_s(process) or 0) > 0
+        part.close()
+        assert process not in children(os.getpid())
+        assert proportional_mb(process) is None
+    thread = threading.get_native_id()
+    before = thread_cpu_s(thread) or 0.0
+    sum(range(1_000_000))
+    assert (thread_cpu_s(thread) or 0.0) > before
+
+
 class Part:
     """What the tests below run in a process of its own."""
 
