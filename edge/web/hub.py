@@ -169,14 +169,16 @@ class Hub:
         self._send({"kind": "command", "command": command})
 
     def clear_incident(self, number: int) -> bool:
-        """Marks an incident as seen to, for all viewers; False when it is not known (any more)."""
+        """Marks an incident, and those of its name before it, as seen to; False when it is not known (any more)."""
         with self._changed:
-            incident = self._incidents.get(number)
-            if incident is None:
+            if number not in self._incidents:
                 return False
-            incident = self._incidents[number] = {**incident, "cleared": True}
-            self._append(_event("incident", incident))
-        self.command({"command": "clear_incident", "number": number, "name": incident["name"]})
+            name = self._incidents[number]["name"]
+            for earlier, incident in self._incidents.items():
+                if incident["name"] == name and earlier <= number and not incident.get("cleared"):
+                    cleared = self._incidents[earlier] = {**incident, "cleared": True}
+                    self._append(_event("incident", cleared))
+        self.command({"command": "clear_incident", "number": number, "name": name})
         return True
 
     # What goes to the people.

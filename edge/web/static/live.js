@@ -235,23 +235,30 @@ function addLatency(decision) {
 // ---- Incidents ----
 
 function showIncidents() {
-  const open = [...line.incidents.values()].filter((incident) => !incident.cleared).reverse();
-  $("incidents-empty").hidden = open.length > 0;
-  $("trouble").classList.toggle("open", open.length > 0);
-  $("incidents").replaceChildren(
-    ...open.slice(0, 4).map((incident) => {
-      const entry = make("li", incident.recovered ? "incident over" : "incident");
-      const clear = make("button", "button quiet", "Clear");
-      clear.type = "button";
-      clear.setAttribute("aria-label", `Clear ${words(incident.name)}`);
-      clear.addEventListener("click", () => post(`/incidents/${incident.number}/clear`, {}));
-      const head = make("p", "incident-name", words(incident.name));
-      head.append(make("time", "", clockTime(incident.wall)));
-      entry.append(head, make("p", "incident-cause", `${words(incident.cause)}; ${incident.action}.`));
-      entry.append(make("p", "incident-advice", incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line), clear);
-      return entry;
-    }),
-  );
+  // The newest of each name, with how many there are of it.
+  const open = new Map();
+  for (const incident of line.incidents.values()) {
+    if (incident.cleared) continue;
+    const times = (open.get(incident.name)?.times ?? 0) + 1;
+    open.delete(incident.name);
+    open.set(incident.name, { ...incident, times });
+  }
+  $("incidents-empty").hidden = open.size > 0;
+  $("trouble").classList.toggle("open", open.size > 0);
+  $("incidents").replaceChildren(...[...open.values()].reverse().slice(0, 4).map(incidentEntry));
+}
+
+function incidentEntry(incident) {
+  const entry = make("li", incident.recovered ? "incident over" : "incident");
+  const head = make("p", "incident-name", words(incident.name));
+  head.append(make("time", "", clockTime(incident.wall) + (incident.times > 1 ? `, ${incident.times} times` : "")));
+  const clear = make("button", "button quiet", "Clear");
+  clear.type = "button";
+  clear.setAttribute("aria-label", `Clear ${words(incident.name)}`);
+  clear.addEventListener("click", () => post(`/incidents/${incident.number}/clear`, {}));
+  entry.append(head, make("p", "incident-cause", `${words(incident.cause)}; ${incident.action}.`));
+  entry.append(make("p", "incident-advice", incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line), clear);
+  return entry;
 }
 
 // ---- The picture, and over it what belongs to exactly that picture ----

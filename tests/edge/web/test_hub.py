@@ -138,11 +138,13 @@ def test_closing_lets_every_viewer_go(hub: Hub) -> None:
     assert list(stream) == []
 
 
-def test_a_cleared_incident_stays_cleared_for_all_and_the_line_is_told(hub: Hub, told: list[dict[str, Any]]) -> None:
-    hub.add_incident({**asdict(fake_line.INCIDENT), "number": 9})
+def test_clearing_an_incident_clears_those_of_its_name_before_it_for_all(hub: Hub, told: list[dict[str, Any]]) -> None:
+    for number, name in ((6, "camera_lost"), (7, "output_failed"), (9, "camera_lost"), (10, "camera_lost")):
+        hub.add_incident({**asdict(fake_line.INCIDENT), "number": number, "name": name})
     assert hub.clear_incident(9)
     assert not hub.clear_incident(8)
-    assert hub.everything()["incidents"][0]["cleared"] is True
+    cleared = [incident["number"] for incident in hub.everything()["incidents"] if incident.get("cleared")]
+    assert cleared == [6, 9]
     assert told == [{"kind": "command", "command": {"command": "clear_incident", "number": 9, "name": "camera_lost"}}]
 
 
