@@ -8,6 +8,7 @@ same function that the line uses.
 
 import hashlib
 import os
+import shutil
 import tempfile
 import zlib
 from collections import Counter
@@ -23,7 +24,7 @@ from rich.progress import Progress
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
 from edge.picture import SUFFIXES, decode_picture
-from training.errors import DatasetError
+from training.errors import DatasetError, TrainingError
 
 PartName = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
@@ -86,8 +87,35 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """All readable pictures of a dataset folder, not split yet; store as in Part, one row for each file.
+
+    fingerprint is a SHA-256 over the names and bytes of all of them.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    files: tuple[File, ...]
+    rows: np.ndarray
+    store: np.ndarray
+    fingerprint: str
+    skipped: tuple[Skipped, ...]
+
+    def part(self, chosen: Sequence[int] | None = None) -> Part:
+        """Some of the files, by their positions, or all, as a Part."""
+        positions = range(len(self.files)) if chosen is None else chosen
+        number = {label: i for i, label in enumerate(self.classes)}
+        return Part(
+            self.store,
+            self.rows[list(positions)],
+            np.array([number[self.files[i].label] for i in positions], np.int64),
+            tuple(self.files[i].name for i in positions),
+        )
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Pictures with labels, in three parts. fingerprint is a SHA-256 over the names and bytes of all of them."""
+    """Pictures with labels in three parts, none of them empty. split says in words how they came about."""
 
     root: Path
     classes: tuple[str, ...]
@@ -98,24 +126,12 @@ class Dataset:
     skipped: tuple[Skipped, ...]
     split: str
 
-    def part(self, name: PartName) -> Part:
-        return {"train": self.train, "val": self.val, "test": self.test}[name]
-
-    def whole(self) -> Part:
-        """All three parts as one."""
-        parts = [self.train, self.val, self.test]
-        return Part(
-            self.train.store,
-            np.concatenate([part.index for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            tuple(name for part in parts for name in part.names),
-        )
-
     def counts(self) -> dict[str, dict[str, int]]:
         """Pictures a class in each part, for the card and the report."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
         return {
-            name: {label: int((self.part(name).labels == i).sum()) for i, label in enumerate(self.classes)}
-            for name in PARTS
+            name: {label: int((part.labels == i).sum()) for i, label in enumerate(self.classes)}
+            for name, part in parts.items()
         }
 
 
@@ -189,31 +205,21 @@ def default_size(files: Sequence[File], looks: int = 200) -> int:
     return int(min(max(-(-median // 32) * 32, 64), MAX_DEFAULT_SIZE))
 
 
-def load(
-    root: str | Path,
-    height: int,
-    width: int,
-    resize: Resize,
-    seed: int,
-    progress: Progress,
-    scratch: Path | None = None,
-) -> Dataset:
-    """Reads every picture of a dataset folder once, leaves out and names what cannot be read, and splits.
+def read(
+    root: str | Path, height: int, width: int, resize: Resize, progress: Progress, scratch: Path | None = None
+) -> Pictures:
+    """Reads every picture of a dataset folder once; what cannot be read is left out and named.
 
-    The same folder and seed always give the same parts. Pictures that need more than a quarter of
-    the machine's memory are kept in a deleted file in the scratch folder and mapped from there.
-    Raises DatasetError when there is nothing sound to train on or evaluate.
+    Pictures that need more than a quarter of the machine's memory are kept in a deleted file in the
+    scratch folder and mapped from there. Raises DatasetError when there is nothing to read.
     """
     root = Path(root)
     files, skipped = find(root)
-    labels = sorted({file.label for file in files})
-    if len(labels) < 2:
-        kind = f"one class ({labels[0]})" if labels else "no class folders"
-        raise DatasetError(f"{root}: has {kind}; a classifier needs pictures of at least two classes")
-
+    if not files:
+        raise DatasetError(f"{root}: has no class folders; a dataset is a folder with one folder of pictures a class")
     store = _allocate((len(files), height, width, 3), scratch)
 
-    def read(row: int) -> str | PictureError:
+    def read_one(row: int) -> str | PictureError:
         """Decodes one picture into its row; returns the SHA-256 of its bytes, or what was wrong."""
         try:
             data = files[row].path.read_bytes()
@@ -227,7 +233,7 @@ def load(
     good: list[int] = []
     fingerprint = hashlib.sha256()
     with ThreadPoolExecutor(max_workers=cores()) as pool:
-        outcomes = pool.map(read, range(len(files)))
+        outcomes = pool.map(read_one, range(len(files)))
         for row, outcome in enumerate(progress.track(outcomes, len(files), description="reading pictures")):
             if isinstance(outcome, PictureError):
                 reason = str(outcome).removeprefix(f"{files[row].name}: ")
@@ -235,29 +241,50 @@ def load(
                 continue
             good.append(row)
             fingerprint.update(f"{files[row].name}\0{outcome}\n".encode())
+    return Pictures(
+        root,
+        tuple(sorted({file.label for file in files})),
+        tuple(files[row] for row in good),
+        np.array(good, np.int64),
+        store,
+        fingerprint.hexdigest(),
+        tuple(skipped),
+    )
 
-    number = {label: i for i, label in enumerate(labels)}
-    of_part = split([files[row] for row in good], seed, root)
+
+def load(
+    root: str | Path,
+    height: int,
+    width: int,
+    resize: Resize,
+    seed: int,
+    progress: Progress,
+    scratch: Path | None = None,
+) -> Dataset:
+    """A dataset folder, read and split for training. The same folder and seed always give the same parts.
+
+    Raises DatasetError when there is nothing sound to train on.
+    """
+    pictures = read(root, height, width, resize, progress, scratch)
+    if len(pictures.classes) < 2:
+        raise DatasetError(f"{root}: has one class ({pictures.classes[0]}); a classifier needs at least two")
+    of_part = split(pictures.files, seed, pictures.root)
     parts = {}
     for name in PARTS:
-        rows_of_part = [row for row, part in zip(good, of_part, strict=True) if part == name]
-        parts[name] = Part(
-            store,
-            np.array(rows_of_part, np.int64),
-            np.array([number[files[row].label] for row in rows_of_part], np.int64),
-            tuple(files[row].name for row in rows_of_part),
-        )
-    given = sorted({file.part for file in files if file.part})
-    how = f"folders {', '.join(given)} as given; the rest" if given else "all"
+        parts[name] = pictures.part([i for i, part in enumerate(of_part) if part == name])
+        if not len(parts[name]):
+            raise DatasetError(f"{root}: has no readable picture in its {name} part")
+    given = [name for name in PARTS if any(file.part == name for file in pictures.files)]
+    how = f"folders as given: {', '.join(given)}; " if given else ""
     return Dataset(
-        root,
-        tuple(labels),
+        pictures.root,
+        pictures.classes,
         parts["train"],
         parts["val"],
         parts["test"],
-        fingerprint.hexdigest(),
-        tuple(skipped),
-        f"{how} split within each class with seed {seed}",
+        pictures.fingerprint,
+        pictures.skipped,
+        how + ("nothing drawn" if len(given) == len(PARTS) else f"drawn within each class with seed {seed}"),
     )
 
 
@@ -305,3 +332,27 @@ def _allocate(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
         return np.zeros(shape, np.uint8)
     with tempfile.TemporaryFile(dir=scratch) as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)
+
+
+def write_split(root: str | Path, out: Path, seed: int) -> dict[str, int]:
+    """Makes OUT/train, val and test with ROOT's pictures, split as training would; returns how many went where.
+
+    The files are hard links where the disk allows it, else copies. Corrupt pictures are not looked for.
+    """
+    root = Path(root)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DatasetError(f"{out}: exists and is not an empty folder; name a new one")
+    files, _ = find(root)
+    parts = split(files, seed, root)
+    for file, part in zip(files, parts, strict=True):
+        words = Path(file.name).parts
+        target = out / part / file.label / "_".join(words[words.index(file.label) + 1 :])
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file.path.resolve(), target)
+            except OSError:
+                shutil.copyfile(file.path, target)
+        except OSError as error:
+            raise TrainingError(f"{target}: cannot be written ({error.strerror})") from None
+    return dict(Counter(parts))

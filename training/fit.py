@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from training.augment import AugmentSettings, augmentation
 from training.data import Dataset, Part
-from training.errors import TrainingError
+from training.errors import InputError, TrainingError
 from training.files import write_atomically
 from training.networks import Network, build_network
 
@@ -118,8 +118,8 @@ def fit(data: Dataset, settings: FitSettings, folder: Path, progress: Progress, 
         torch.manual_seed(settings.seed * 100_003 + epoch)
         started = perf_counter()
         stage: Literal["head", "all"] = "head" if epoch < settings.head_epochs else "all"
-        network.train()
-        network.backbone.requires_grad_(stage == "all").train(stage == "all")
+        network.train()  # in both stages: batch norms get used to these pictures while the head learns
+        network.backbone.requires_grad_(stage == "all")
 
         # A remainder smaller than a batch is left out; the next epoch's order leaves out another.
         order = torch.randperm(len(data.train))[: steps * settings.batch]
@@ -155,7 +155,9 @@ def fit(data: Dataset, settings: FitSettings, folder: Path, progress: Progress, 
         _save(folder, network, optimizer, so_far, better)
         progress.console.print(
             f"epoch {line.number:>2}/{last_epoch}  {stage:<4}  loss {line.train_loss:.4f}  "
-            f"val loss {val_loss:.4f}  val accuracy {accuracy:.2%}  {line.seconds:.0f} s{'  best' if better else ''}"
+            f"val loss {val_loss:.4f}  val accuracy {accuracy:.2%}  {line.seconds:.0f} s{'  best' if better else ''}",
+            soft_wrap=True,
+            highlight=False,
         )
 
     progress.remove_task(task)
@@ -168,9 +170,10 @@ def learning_rate(settings: FitSettings, epoch: float) -> float:
     done = epoch - settings.head_epochs
     if done < 0:
         return settings.head_lr
-    if done < 1 < settings.epochs:
-        return settings.lr * (0.05 + 0.95 * done)
-    share = (done - 1) / max(settings.epochs - 1, 1)
+    warm_up = min(1.0, 0.2 * settings.epochs)
+    if done < warm_up:
+        return settings.lr * (0.05 + 0.95 * done / warm_up)
+    share = (done - warm_up) / (settings.epochs - warm_up)
     return settings.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
 
 
@@ -227,7 +230,7 @@ def _load_checkpoint(folder: Path, network: Network, optimizer: torch.optim.Opti
     try:
         state = torch.load(path, weights_only=True)
     except FileNotFoundError:
-        raise TrainingError(f"{path}: no such checkpoint; the run has not finished an epoch, start it anew") from None
+        raise InputError(f"{path}: no such checkpoint; the run has not finished an epoch, start it anew") from None
     network.load_state_dict(state["network"])
     optimizer.load_state_dict(state["optimizer"])
     history = [Epoch(**line) for line in state["history"]]

@@ -1,0 +1,152 @@
+"""What was measured, for people: tables on the terminal and a Markdown page beside the model."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from edge.model import ModelCard
+from training.data import Dataset, Skipped
+from training.evaluate import Evaluation, Score
+
+HEADINGS = ("", "accuracy", "agrees with torch", "calibration error", "size", "p50", "p99")
+SHOWN = 10
+
+
+def comparison_rows(scores: dict[str, Score], shipped: str) -> list[tuple[str, ...]]:
+    """One row of words a form of the model, under HEADINGS."""
+    return [
+        (
+            f"{name} (ships)" if name == shipped else name,
+            f"{score.accuracy:.2%}",
+            f"{score.agreement:.2%}",
+            f"{score.calibration_error:.4f}",
+            f"{score.size_bytes / 1e6:.2f} MB" if score.size_bytes else "-",
+            f"{score.p50_ms:.2f} ms",
+            f"{score.p99_ms:.2f} ms",
+        )
+        for name, score in scores.items()
+    ]
+
+
+def comparison_table(scores: dict[str, Score], shipped: str, pictures: int) -> Table:
+    """The table at the end of `build`."""
+    table = Table(title=f"On the test part ({pictures} pictures), one thread", title_justify="left", box=None)
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in comparison_rows(scores, shipped):
+        table.add_row(*row, style="bold" if "ships" in row[0] else "")
+    return table
+
+
+def dataset_table(data: Dataset) -> Table:
+    """How many pictures of each class went into each part."""
+    counts = data.counts()
+    table = Table(title=f"{data.root}", title_justify="left", box=None)
+    table.add_column("class")
+    for part in counts:
+        table.add_column(part, justify="right")
+    for label in data.classes:
+        table.add_row(escape(label), *(str(counts[part][label]) for part in counts))
+    return table
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """Every file that was left out, by name, and the count when there are many."""
+    lines = [f"left out: {file.name}: {file.reason}" for file in skipped[:SHOWN]]
+    if len(skipped) > SHOWN:
+        lines.append(f"left out: {len(skipped) - SHOWN} more files")
+    return lines
+
+
+def evaluation_tables(evaluation: Evaluation) -> list[Table]:
+    """What `evaluate` shows: the whole, each class, the worst mistakes."""
+    whole = Table(box=None, show_header=False)
+    whole.add_row("model", f"{evaluation.model}, sha256 {evaluation.sha256[:12]}")
+    whole.add_row("pictures", f"{evaluation.count}: {escape(evaluation.pictures)}")
+    whole.add_row("accuracy", f"{evaluation.accuracy:.2%}")
+    whole.add_row("calibration error", f"{evaluation.calibration_error:.4f}")
+    whole.add_row(
+        "below threshold", f"{evaluation.unknown:.2%} become unknown; of the rest {evaluation.kept_accuracy:.2%} right"
+    )
+    whole.add_row("latency, one thread", f"p50 {evaluation.p50_ms:.2f} ms, p99 {evaluation.p99_ms:.2f} ms")
+    classes = Table(box=None)
+    for heading in ("class", "pictures", "recall", "precision"):
+        classes.add_column(heading, justify="left" if heading == "class" else "right")
+    for row in evaluation.classes:
+        classes.add_row(escape(row.name), str(row.pictures), f"{row.recall:.2%}", f"{row.precision:.2%}")
+    tables = [whole, classes]
+    if evaluation.mistakes:
+        worst = Table(title="Most confident mistakes", title_justify="left", box=None)
+        for heading in ("picture", "is", "called", "confidence"):
+            worst.add_column(heading, overflow="fold")
+        for mistake in evaluation.mistakes[:SHOWN]:
+            worst.add_row(escape(mistake.picture), mistake.truth, mistake.called, f"{mistake.confidence:.3f}")
+        tables.append(worst)
+    return tables
+
+
+def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Path) -> str:
+    """The Markdown page of a model that `build` made."""
+    content = file.read_bytes()
+    shipped = card.test["shipped"]
+    quantization, dataset, training = card.quantization, card.dataset, card.training
+    lines = [
+        f"# {card.name} {card.version}",
+        "",
+        f"Tells {len(card.classes)} classes apart: {', '.join(card.classes)}.",
+        "",
+        "```",
+        command,
+        "```",
+        "",
+        f"## On the test part, {card.test['pictures']} pictures that it was not trained on",
+        "",
+        "One picture at a time on one thread, the forms in turns.",
+        "",
+        "| " + " | ".join(HEADINGS) + " |",
+        "|---" + "|---:" * (len(HEADINGS) - 1) + "|",
+        *("| " + " | ".join(row) + " |" for row in comparison_rows(scores, shipped)),
+        "",
+        "## The file",
+        "",
+        f"- {len(content) / 1e6:.2f} MB, SHA-256 `{hashlib.sha256(content).hexdigest()}`",
+        f"- Input: {card.width} x {card.height} RGB, crops with a margin of {card.crop_margin:g}, "
+        f"{card.resize.mode}, {card.resize.interpolation}",
+        f"- Quantization: {quantization['recipe']}"
+        + (f"; ranges by {quantization['calibration']}" if "calibration" in quantization else ""),
+        f"- Temperature {card.calibration['temperature']:.3f}, calibration error {card.calibration['error']:.4f} "
+        f"on {card.calibration['pictures']} validation pictures",
+        f"- Network: {training['network']}, seed {training['seed']}, {training['optimizer']}",
+        f"- Made {card.created} with " + ", ".join(f"{name} {number}" for name, number in card.libraries.items()),
+        "",
+        "## Classes",
+        "",
+        "| class | train | val | test | threshold |",
+        "|---|---:|---:|---:|---:|",
+        *(
+            f"| {label} | "
+            + " | ".join(str(dataset["pictures"][part][label]) for part in ("train", "val", "test"))
+            + f" | {card.thresholds[label]:.2f} |"
+            for label in card.classes
+        ),
+        "",
+        f"Dataset `{dataset['name']}`: {dataset['split']}; {dataset['skipped']} files left out; "
+        f"fingerprint `{dataset['fingerprint']}`.",
+        "",
+    ]
+    if "candidates" in quantization:
+        lines += [
+            "## How it was quantized",
+            "",
+            "| ranges | validation accuracy | agrees with fp32 | mean squared difference of logits |",
+            "|---|---:|---:|---:|",
+            *(
+                f"| {c['method']} | {c['accuracy']:.2%} | {c['agreement']:.2%} | {c['logit_error']:.2e} |"
+                for c in quantization["candidates"]
+            ),
+            "",
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,203 @@
+"""A run: one folder with what a training was told, what it did and what came of it, and the steps between."""
+
+import platform
+import time
+from dataclasses import asdict
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.progress import Progress
+
+from edge.model import FORMAT, Classifier, ModelCard, Resize
+from training.calibrate import calibration_error, choose_thresholds, fit_temperature, softmax
+from training.data import Dataset, default_size, find, load
+from training.errors import InputError, TrainingError
+from training.evaluate import Score, compare, fastest_faithful
+from training.export import Front, check_parity, dress, export_core, with_card, write_model
+from training.files import write_atomically
+from training.fit import FitSettings, fit, predict
+from training.networks import Network, load_network
+from training.quantize import quantize, run_core
+
+LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
+RECIPE = "static QDQ, U8 activations, S8 weights per channel, last layer and softmax in float"
+
+
+class RunSettings(BaseModel):
+    """All that a run depends on, as its settings.json keeps it. fingerprint is of the dataset that was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dataset: str
+    fingerprint: str
+    name: str = Field(min_length=1)
+    size: int = Field(ge=32, le=1024, multiple_of=32)
+    crop_margin: float = Field(default=0.1, ge=0, le=2)
+    resize: Resize = Resize()
+    fit: FitSettings = FitSettings()
+
+
+class Run:
+    """One run folder, with its dataset and network at hand. Make one with `start` or `open`."""
+
+    def __init__(self, folder: Path, settings: RunSettings, data: Dataset, progress: Progress) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.data = data
+        self.progress = progress
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        root: Path,
+        name: str,
+        settings: FitSettings,
+        progress: Progress,
+        size: int | None = None,
+        crop_margin: float = 0.1,
+    ) -> "Run":
+        """Reads the dataset and makes a new run folder; refuses one that holds a run already."""
+        if (folder / "settings.json").exists():
+            raise InputError(f"{folder}: holds a run already; name a new folder, or remove it")
+        size = size or default_size(find(root)[0])
+        resize = Resize()
+        _make(folder)
+        data = load(root, size, size, resize, settings.seed, progress, scratch=folder)
+        run = RunSettings(
+            dataset=str(root.resolve()),
+            fingerprint=data.fingerprint,
+            name=name,
+            size=size,
+            crop_margin=crop_margin,
+            resize=resize,
+            fit=settings,
+        )
+        write_atomically(folder / "settings.json", run.model_dump_json(indent=1).encode())
+        return cls(folder, run, data, progress)
+
+    @classmethod
+    def open(cls, folder: Path, progress: Progress, root: Path | None = None) -> "Run":
+        """Opens a run folder and reads its dataset again, which must be as it was; root says where it is now."""
+        path = folder / "settings.json"
+        try:
+            settings = RunSettings.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise InputError(f"{folder}: is not a run folder (it has no settings.json)") from None
+        except (OSError, ValidationError) as error:
+            raise InputError(f"{path}: cannot be read as a run's settings ({str(error).splitlines()[0]})") from None
+        size = settings.size
+        data = load(root or settings.dataset, size, size, settings.resize, settings.fit.seed, progress, scratch=folder)
+        if data.fingerprint != settings.fingerprint:
+            raise InputError(f"{data.root}: is not as it was when {folder} was trained; start a new run")
+        return cls(folder, settings, data, progress)
+
+    @property
+    def core(self) -> Path:
+        return self.folder / "core.onnx"
+
+    @property
+    def fp32(self) -> Path:
+        return self.folder / "fp32.onnx"
+
+    @property
+    def int8(self) -> Path:
+        return self.folder / "int8.onnx"
+
+    @cached_property
+    def network(self) -> Network:
+        """The trained network with its best weights."""
+        path = self.folder / "weights.pt"
+        if not path.exists():
+            raise InputError(f"{self.folder}: has no weights.pt; the run was not fitted yet")
+        return load_network(self.settings.fit.network, len(self.data.classes), path)
+
+    def fit(self, resume: bool = False) -> None:
+        """Trains; the folder then has weights.pt."""
+        self.__dict__["network"] = fit(self.data, self.settings.fit, self.folder, self.progress, resume)
+
+    def export(self) -> Path:
+        """Writes core.onnx and fp32.onnx, the contract's form of it, and checks that it answers as torch does."""
+        model = export_core(self.network, self.settings.size)
+        write_atomically(self.core, model.SerializeToString())
+        logits, _ = predict(self.network, self.data.val)
+        temperature = fit_temperature(logits, self.data.val.labels)
+        self._write(self.fp32, model, logits, temperature, {"recipe": "none: fp32"})
+        check_parity(self.fp32, self.data.val.pixels(slice(0, 256)), softmax(logits[:256], temperature))
+        return self.fp32
+
+    def quantize(self) -> Path:
+        """Writes int8.onnx from core.onnx."""
+        if not self.core.exists():
+            raise InputError(f"{self.folder}: has no core.onnx; export the run first")
+        data, scaling = self.data, self.network.scaling
+        core = onnx.load(self.core)
+        model, method, candidates = quantize(core, scaling, data.train, data.val, self.settings.fit.seed, self.progress)
+        logits = run_core(model, data.val, scaling)
+        temperature = fit_temperature(logits, data.val.labels)
+        recipe = {"recipe": RECIPE, "calibration": method, "candidates": [asdict(c) for c in candidates]}
+        self._write(self.int8, model, logits, temperature, recipe)
+        return self.int8
+
+    def ship(self, out: Path) -> tuple[ModelCard, dict[str, Score]]:
+        """Measures torch, fp32 and int8 on the test part and writes the best file, with that in its card, to out."""
+        temperature = float(Classifier(self.fp32, provider="cpu").card.calibration["temperature"])
+        files = {"fp32": self.fp32, "int8": self.int8}
+        scores = compare(self.network, temperature, files, self.data.test)
+        chosen = fastest_faithful(scores)
+        shipped = Classifier(files[chosen], provider="cpu").card
+        test: dict[str, Any] = {"pictures": len(self.data.test), "shipped": chosen}
+        card = shipped.model_copy(update={"test": test | {name: asdict(score) for name, score in scores.items()}})
+        write_atomically(out, with_card(onnx.load(files[chosen]), card).SerializeToString())
+        return Classifier(out, provider="cpu").card, scores
+
+    def _write(
+        self, path: Path, core: onnx.ModelProto, logits: np.ndarray, temperature: float, quantization: dict[str, Any]
+    ) -> None:
+        """Dresses a core and writes it with its card. logits are the core's own on the validation part."""
+        settings, data, scaling = self.settings, self.data, self.network.scaling
+        probabilities = softmax(logits, temperature)
+        now = time.gmtime()
+        card = ModelCard(
+            format=FORMAT,
+            name=settings.name,
+            version=time.strftime("%Y%m%d-%H%M%S", now),
+            classes=data.classes,
+            height=settings.size,
+            width=settings.size,
+            resize=settings.resize,
+            crop_margin=settings.crop_margin,
+            thresholds=choose_thresholds(probabilities, data.val.labels, data.classes),
+            calibration={
+                "pictures": len(data.val),
+                "temperature": temperature,
+                "error": calibration_error(probabilities, data.val.labels),
+            },
+            quantization=quantization,
+            dataset={
+                "name": Path(settings.dataset).name,
+                "fingerprint": data.fingerprint,
+                "seed": settings.fit.seed,
+                "split": data.split,
+                "pictures": data.counts(),
+                "skipped": len(data.skipped),
+            },
+            training=settings.fit.model_dump(mode="json"),
+            libraries={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
+        )
+        front = Front((scaling.zero,), (scaling.divisor,))
+        model = dress(core, settings.size, settings.size, front, len(data.classes), temperature=temperature)
+        write_model(model, card, path)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder}: cannot be made ({error.strerror})") from None
