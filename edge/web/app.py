@@ -15,6 +15,7 @@ from edge.config import LineConfig
 from edge.model import Classifier
 from edge.web.bodies import BadBody, read_body
 from edge.web.guard import guard
+from edge.web.history import History
 from edge.web.hub import STALE_S, Hub, TooManyViewers
 from edge.web.inference import add_inference
 from edge.web.metrics import add_metrics
@@ -42,6 +43,7 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     _answer_errors(app)
     _add_health(app, hub)
     _add_page(app, hub)
+    _add_history(app, History(config.journal.path, tuple(lane.name for lane in config.lanes)))
     _add_predict(app, predictor)
     add_inference(app, predictor)
     description = openapi(classifier.card if classifier else None, config, token is not None)
@@ -125,6 +127,15 @@ def _add_page(app: Flask, hub: Hub) -> None:
         if not hub.clear_incident(number):
             raise NotFound("There is no such incident")
         return jsonify({"status": "cleared"})
+
+
+def _add_history(app: Flask, history: History) -> None:
+    @app.get("/history.json")
+    def shift() -> ResponseReturnValue:
+        hours = request.args.get("hours", "8")
+        if hours not in {"1", "8", "24"}:
+            raise BadBody(400, "hours must be 1, 8 or 24")
+        return jsonify(history.shift(int(hours)))
 
 
 def _command(content: Any) -> dict[str, Any]:

@@ -193,6 +193,18 @@ def _line() -> Schema:
                 "line", "state", "Everything the live page begins with", {"200": _json_of("It", {"type": "object"})}
             )
         },
+        "/history.json": {
+            "get": {
+                **_call(
+                    "line", "history", "Items a lane, ten minutes by ten minutes, from the journal",
+                    {"200": _json_of("Counts, the oldest first", {"$ref": "#/components/schemas/History"}),
+                     **_errors("400")},
+                ),
+                "parameters": [
+                    {"name": "hours", "in": "query", "schema": {"enum": ["1", "8", "24"], "default": "8"}}
+                ],
+            }
+        },
         "/events": {
             "get": _call(
                 "line", "events", "The line as server-sent events: hello, state, decision, incident, picture",
@@ -379,6 +391,18 @@ def _schemas() -> Schema:
                         "required": ["ok", "text"],
                         "properties": {"ok": {"type": "boolean"}, "text": text},
                     },
+                },
+            },
+        },
+        "History": {
+            "type": "object",
+            "required": ["from", "step_s", "lanes"],
+            "properties": {
+                "from": {"type": "integer", "description": "Seconds since 1970 at which the first step begins"},
+                "step_s": {"type": "integer"},
+                "lanes": {
+                    "type": "object",
+                    "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
                 },
             },
         },

@@ -259,6 +259,8 @@ def _for_web(config: LineConfig) -> dict[str, Any]:
     """What the web side may know of the configuration: no output's address, no camera's password."""
     shown = config.model_dump(mode="json", include={"model", "belt", "items", "decide", "lanes", "web", "journal"})
     shown["model"]["path"] = str(config.model.path.resolve())
+    if config.journal.path is not None:
+        shown["journal"]["path"] = str(config.journal.path.resolve())
     return {**shown, "camera": {"source": "-"}}
 
 

@@ -205,6 +205,40 @@ function nice(value) {
   return [1, 2, 3, 5, 8, 10].map((n) => n * power).find((n) => n >= value);
 }
 
+// ---- The shift, from the journal ----
+
+async function showShift() {
+  if (document.hidden || !line.facts) return;
+  const answer = await fetch("/history.json?hours=8").catch(() => null);
+  if (!answer?.ok) return;
+  const { from, step_s: step, lanes } = await answer.json();
+  const names = Object.keys(lanes);
+  $("shift").hidden = !names.length;
+  if (!names.length) return;
+  const totals = lanes[names[0]].map((_, i) => names.reduce((sum, name) => sum + lanes[name][i], 0));
+  const most = Math.max(...totals, 1);
+  const plot = $("shift-plot");
+  plot.replaceChildren(
+    ...totals.map((total, i) => {
+      const column = make("span");
+      column.title = `${clockTime(from + i * step)}: ${total}`;
+      column.append(
+        ...names.map((name) => {
+          const part = make("i");
+          part.style.blockSize = `${(100 * lanes[name][i]) / most}%`;
+          part.style.setProperty("--lane", laneColour(name));
+          return part;
+        }),
+      );
+      return column;
+    }),
+  );
+  const sum = totals.reduce((a, b) => a + b, 0);
+  plot.setAttribute("aria-label", `${sum} items in the last ${totals.length * step / 3600} hours, at most ${most} in ${step / 60} minutes`);
+  const hour = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  $("shift-axis").replaceChildren(make("span", "", hour(from)), make("span", "", `at most ${whole.format(most)} in ${step / 60} min`), make("span", "", "now"));
+}
+
 // ---- Decisions ----
 
 function decisionCard(decision) {
@@ -365,6 +399,7 @@ const handlers = {
     write($("foot"), model ? `${model.name} ${model.version} on ${model.provider}, ${model.threads} thread${model.threads > 1 ? "s" : ""}   ·   ${all.facts.camera?.source ?? ""}   ·   sortline ${version}` : "");
     showIncidents();
     showHistogram();
+    showShift();
     if (all.state?.outcomes) handlers.state(all.state);
   },
   state(state) {
@@ -449,4 +484,5 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 setInterval(stream.watch, 1000);
+setInterval(showShift, 60_000);
 stream.connect();
