@@ -53,7 +53,7 @@ class Reading:
         try:
             self._read()
         except CameraError as error:
-            self.error = error
+            self.error = _bare(error)
         except Exception as error:  # a source of the user's own may raise anything: it is lost all the same
             self.error = CameraError(f"{type(error).__name__}: {error}")
         try:
@@ -77,3 +77,9 @@ class Reading:
             self.pictures += 1
             if not self._deliver(self, self.source, shot):
                 return
+
+
+def _bare(error: CameraError) -> CameraError:
+    """The error without its traceback, whose frames would keep the last picture, and this reading, alive."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)

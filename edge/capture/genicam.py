@@ -7,6 +7,7 @@ stopping the acquisition and for 7.5 s more in letting go of the stream.
 import importlib
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -103,28 +104,37 @@ class GenicamCapture:
         if chosen is None:
             raise Failure(f"offers none of the pixel formats {', '.join(FORMATS)} (it has: {', '.join(offered)})")
         camera.set_pixel_format_from_string(chosen)
-        if wanted.get("width") or wanted.get("height"):
-            _, _, width, height = _region(camera)
-            camera.set_region(0, 0, wanted.get("width") or width, wanted.get("height") or height)
-            _, _, width, height = _region(camera)
-            self._compare("width", wanted.get("width"), width)
-            self._compare("height", wanted.get("height"), height)
-        if wanted.get("fps"):
-            camera.set_frame_rate(wanted["fps"])
-            self._compare("fps", wanted["fps"], camera.get_frame_rate())
-        if wanted.get("exposure_ms"):
+        self._ask(
+            "width", wanted, lambda value: camera.set_region(0, 0, value, _size(camera)[1]), lambda: _size(camera)[0]
+        )
+        self._ask(
+            "height", wanted, lambda value: camera.set_region(0, 0, _size(camera)[0], value), lambda: _size(camera)[1]
+        )
+        self._ask("fps", wanted, camera.set_frame_rate, camera.get_frame_rate)
+        if wanted.get("exposure_ms") is not None and camera.is_exposure_auto_available():
             camera.set_exposure_time_auto(off)
-            camera.set_exposure_time(wanted["exposure_ms"] * 1e3)
-            self._compare("exposure_ms", wanted["exposure_ms"], camera.get_exposure_time() / 1e3)
-        if wanted.get("gain") is not None:
+        self._ask(
+            "exposure_ms",
+            wanted,
+            lambda value: camera.set_exposure_time(value * 1e3),
+            lambda: camera.get_exposure_time() / 1e3,
+        )
+        if wanted.get("gain") is not None and camera.is_gain_auto_available():
             camera.set_gain_auto(off)
-            camera.set_gain(wanted["gain"])
-            self._compare("gain", wanted["gain"], camera.get_gain())
+        self._ask("gain", wanted, camera.set_gain, camera.get_gain)
         return FORMATS[chosen]
 
-    def _compare(self, name: str, asked: float | None, has: float) -> None:
-        if asked is not None and abs(has - asked) > 0.01 * max(abs(asked), 1.0):
-            self.refused.append(f"{name} {asked:g} (it has {has:g})")
+    def _ask(self, name: str, wanted: dict[str, Any], give: Callable[[Any], object], has: Callable[[], float]) -> None:
+        """Asks for one setting, reads back what the camera made of it, and notes a refusal."""
+        value = wanted.get(name)
+        if value is None:
+            return
+        try:
+            give(value)
+            if abs(has() - value) > 0.01 * max(abs(value), 1.0):
+                self.refused.append(f"{name} {value:g} (it has {has():g})")
+        except self._glib.Error as error:
+            self.refused.append(f"{name} {value:g} ({error.message})")
 
 
 def aravis() -> tuple[Any, Any]:
@@ -155,9 +165,9 @@ def modes() -> list[tuple[str, str, str, int, int, float]]:
     return found
 
 
-def _region(camera: Any) -> tuple[int, int, int, int]:
+def _size(camera: Any) -> tuple[int, int]:
     region = camera.get_region()
-    return region.x, region.y, region.width, region.height
+    return region.width, region.height
 
 
 def _sentence(message: str) -> str:

@@ -48,9 +48,12 @@ class OpencvCapture:
         if times is not None:
             return times
         began = time.monotonic()
-        if not self._capture.grab():
-            stalled = time.monotonic() - began > 0.9 * self._read_timeout_s
-            raise Failure("gave no picture in time" if stalled else "the connection ended", stalled)
+        grabbed = self._capture.grab()
+        if time.monotonic() - began > 0.9 * self._read_timeout_s:
+            # What it may still give then was in the decoder all that time.
+            raise Failure("gave no picture in time", stalled=True)
+        if not grabbed:
+            raise Failure("the connection ended")
         return time.monotonic(), self._own_time()
 
     def retrieve(self, into: np.ndarray | None) -> np.ndarray:

@@ -1,7 +1,9 @@
 """FrameGrabber with cameras of a user's own, which do what a test scripts."""
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
@@ -182,6 +184,26 @@ def test_something_that_is_no_picture_is_refused_in_words(pixels: np.ndarray, na
     rig = grab(Opener(lambda: Scripted([Shot(pixels, 1.0)])))
     with pytest.raises(AssertionError, match=named):
         raise AssertionError(rig.wait_for("camera_lost").cause)
+
+
+def test_readings_that_are_over_leave_no_picture_behind(grab: Grab) -> None:
+    """What a failed attempt held, its last picture above all, is freed at once, not by the next collection."""
+    lost: list[weakref.ref[np.ndarray]] = []
+
+    def short() -> Scripted:
+        pixels = noise(len(lost))
+        lost.append(weakref.ref(pixels))
+        return Scripted([Shot(pixels, time.monotonic())])
+
+    gc.collect()
+    gc.disable()
+    try:
+        rig = grab(Opener(short))
+        while len(lost) < 5:
+            rig.grabber.take(0.1)
+        assert [picture() for picture in lost[:2]] == [None, None]
+    finally:
+        gc.enable()
 
 
 # Sources that hang
