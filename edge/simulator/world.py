@@ -207,6 +207,21 @@ class World:
                 found.append((dx + dy, item.id))
         return min(found)[1] if found else None
 
+    def breaks_beam(self, at: float, distance_mm: float, lane: str | None = None) -> bool:
+        """Whether an item is in a beam across the belt, so far downstream of the camera's centre line.
+
+        With a lane the beam crosses its branch instead, at the same distance along it: only what the
+        lane's diverter took along comes by, and it comes by at the speed of the belt.
+        """
+        place_mm = self.belt_mm(at) - distance_mm
+        with self._lock:
+            reach_mm = self._longest_mm / 2
+            self._extend(place_mm + reach_mm)
+            first = bisect_left(self._places_mm, place_mm - reach_mm)
+            last = bisect_left(self._places_mm, place_mm + reach_mm)
+            near = [item for item in self._items[first:last] if abs(item.item_mm - place_mm) <= item.along_mm / 2]
+            return any(self._comes_by(item.id, distance_mm, lane) for item in near)
+
     def push(self, lane: str, at: float, pulse_s: float = 0.05, meant: int | None = None) -> int | None:
         """Moves a lane's diverter at a moment, for pulse_s seconds.
 
@@ -267,6 +282,13 @@ class World:
             for item in self._items[:count]:
                 self._taken.pop(item.id, None)
             del self._items[:count], self._places_mm[:count]
+
+    def _comes_by(self, number: int, distance_mm: float, lane: str | None) -> bool:
+        """Whether an item has stayed on the belt that far, or with a lane has been pushed into it."""
+        taken = self._taken.get(number)
+        if lane is not None or taken is None:
+            return taken == lane
+        return (self._lanes[taken].distance_mm or inf) > distance_mm
 
     def _end_mm(self) -> float:
         """How far past the camera's centre line an item has had its last chance to be diverted or seen."""
