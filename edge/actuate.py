@@ -8,7 +8,6 @@ incident, and the item goes on to the default lane.
 
 import logging
 import math
-import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from edge.config import LaneSettings, LineConfig
 from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
+from edge.priority import ask_for_real_time
 from edge.records import Actuation, Item, Outcome, Reason
 from edge.stats import Distribution
 from edge.worker import Worker
@@ -32,22 +32,6 @@ DECIDE_AHEAD_S = 0.004
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
 PUSHES_WAITING = 64
-
-
-def ask_for_real_time(priority: int = 50) -> str | None:
-    """Asks the system to run the calling thread before all ordinary ones (Linux SCHED_FIFO).
-
-    Returns None when it was granted, else one sentence that says why not and what would grant it.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
-    except (AttributeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or "this system has none"
-        return (
-            f"real-time priority was not granted ({reason}): under load a push can come some milliseconds late; "
-            "grant it with the capability CAP_SYS_NICE or an rtprio limit"
-        )
-    return None
 
 
 @dataclass(frozen=True, slots=True)

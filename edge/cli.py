@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks and debug messages")
-    parser: argparse.ArgumentParser = _Parser(prog="sortline", description="See and sort items on a conveyor with a CNN.")
+    parser: argparse.ArgumentParser = _Parser(
+        prog="sortline", description="See and sort items on a conveyor with a CNN."
+    )
     parser.add_argument("--version", action="version", version=f"sortline {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -130,13 +132,14 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
     """Runs a line until its source ends, its time is up, or somebody asks it to stop; prints the table."""
     from edge.clock import VirtualClock
     from edge.line import Line
+    from edge.priority import session_precedence
     from edge.screen import print_summary
 
     _writable(options.summary, "--summary")
     fast = getattr(options, "fast", False)
     if fast:
         _must_be_recorded(config)
-    with _until_asked_to_stop() as stop:
+    with _until_asked_to_stop() as stop, session_precedence():
         line = Line(
             config,
             clock=VirtualClock() if fast else None,

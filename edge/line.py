@@ -38,6 +38,7 @@ from edge.ledger import Ledger
 from edge.mind import Mind
 from edge.model import Classifier
 from edge.outputs import Output
+from edge.priority import ask_for_precedence, hand_over_quickly
 from edge.records import Actuation, Decision, Frame
 from edge.stats import Distribution
 from edge.watch import Watch
@@ -59,7 +60,8 @@ class Line:
     is called with every Decision, in a thread of its own. With a VirtualClock, use `play` in place of
     `start`.
 
-    Sets OpenCV to one thread for the whole process: its pool would take the cores that the line needs.
+    Sets OpenCV to one thread for the whole process (its pool would take the cores that the line needs)
+    and, at the start, how quickly Python threads hand over to each other.
     """
 
     def __init__(
@@ -133,6 +135,7 @@ class Line:
         """Sets every thread going. The first frame is taken as soon as the camera gives one."""
         if self._virtual:
             raise RuntimeError("a line on a virtual clock is driven with play()")
+        hand_over_quickly()
         try:
             self.grabber.start()
             self._attach(self.grabber.source)
@@ -258,6 +261,7 @@ class Line:
             self.tell("eye_failed", "camera", f"frame {frame.seq}: {type(error).__name__}: {error}", "skipped")
 
     def _run_eye(self) -> None:
+        ask_for_precedence()
         while not self._stopping.is_set() and not self.grabber.ended and not self._had_enough():
             if frame := self.grabber.take(0.25):
                 self._attach(self.grabber.source)

@@ -16,6 +16,7 @@ from edge.decide import Decider, ViewQueue, Waiting, weight_of
 from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.model import Classifier
+from edge.priority import ask_for_precedence
 from edge.records import Decision, Prediction, Reason
 from edge.stats import Distribution
 
@@ -161,5 +162,6 @@ class Mind:
                     life.classifying += change
 
     def _run(self) -> None:
+        ask_for_precedence()
         while not self._stopping:
             self.think(BATCH, 0.25)

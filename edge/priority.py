@@ -1,0 +1,72 @@
+"""Who runs first: real-time priority for the hand, precedence for the line's other threads.
+
+Python threads share one interpreter lock. A real-time thread that waits for a lock whose holder has
+been set aside for some other process waits as long as that process likes, so the line's other threads
+need precedence too: not real-time, which could take a whole core, but a lower nice value.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+NICE = -15
+# How long a thread may keep the interpreter when another one waits for it; Python's default is 5 ms.
+SWITCH_S = 0.0005
+
+
+def ask_for_real_time(priority: int = 50) -> str | None:
+    """Asks the system to run the calling thread before all ordinary ones (Linux SCHED_FIFO).
+
+    Returns None when it was granted, else one sentence that says why not and what would grant it.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError) as error:
+        reason = getattr(error, "strerror", None) or "this system has none"
+        return (
+            f"real-time priority was not granted ({reason}): under load a push can come some milliseconds "
+            "late; grant it with the capability CAP_SYS_NICE or an rtprio limit"
+        )
+    return None
+
+
+def ask_for_precedence() -> None:
+    """Asks that the calling thread runs before ordinary ones; where that is not granted it stays ordinary.
+
+    On Linux a nice value belongs to a thread, so the rest of the process keeps its own.
+    """
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+    except (AttributeError, OSError):
+        return
+
+
+@contextmanager
+def session_precedence() -> Iterator[None]:
+    """Gives the calling thread, and what it starts, precedence while the block runs.
+
+    Linux may share the processor out between login sessions first (autogroups, see sched(7)); a nice
+    value then counts only within its session. So the session gets precedence too, until the block ends.
+    """
+    ask_for_precedence()
+    group = Path("/proc/self/autogroup")
+    before = None
+    try:
+        before = group.read_text().rpartition(" ")[2]
+        group.write_text(str(NICE))
+    except OSError:
+        before = None
+    try:
+        yield
+    finally:
+        if before is not None:
+            with suppress(OSError):
+                group.write_text(before)
+
+
+def hand_over_quickly() -> None:
+    """Makes this process's threads hand the interpreter over ten times sooner than by default."""
+    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
