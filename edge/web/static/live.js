@@ -42,7 +42,8 @@ const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : (100 * share).toFixed(digits));
 const share = (word, value) => `${word} ${typeof value === "number" ? percent(value) + " %" : "–"}`;
 const known = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "–");
-const words = (name) => (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+const words = (name) => sentence(name).replaceAll("_", " ");
 const clockTime = (wall) => new Date(wall * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 function duration(seconds) {
@@ -290,7 +291,7 @@ function incidentEntry(incident) {
   clear.type = "button";
   clear.setAttribute("aria-label", `Clear ${words(incident.name)}`);
   clear.addEventListener("click", () => post(`/incidents/${incident.number}/clear`, {}));
-  entry.append(head, make("p", "incident-cause", `${words(incident.cause)}; ${incident.action}.`));
+  entry.append(head, make("p", "incident-cause", `${sentence(incident.cause)}; ${incident.action}.`));
   entry.append(make("p", "incident-advice", incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line), clear);
   return entry;
 }
