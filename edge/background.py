@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-FLOOR = 10.0  # the least difference that counts, in grey levels summed over the three channels
-NOISES = 4.0  # and as a multiple of the mean difference that the moving belt shows at that pixel
+FLOOR = 10.0  # the least unlikeness that counts,
+NOISES = 4.0  # and as a multiple of the mean one that the moving belt shows at that pixel
 SETTLING_S = 2.0  # the time constant of the estimate, once it has seen that much
-FULL = 255
+HUE = 2.0
 
 
 class Background:
@@ -25,12 +25,11 @@ class Background:
         self._gain = np.ones(3)
         self._lit = cv2.convertScaleAbs(self._picture)
         self._seen_s = 0.0
-        difference = _sum_of_channels(cv2.absdiff(first, self._lit))
+        difference = unlikeness(first, self._lit)
         lines = np.median(difference, axis=1 if sideways else 0, keepdims=True)
-        self._noise = np.broadcast_to(lines, difference.shape).astype(np.float32)
+        self._noise = np.full(difference.shape, lines, np.float32)
         self._covered_s = np.zeros(difference.shape, np.float32)
         self.threshold = difference
-        self._renew_threshold()
 
     @property
     def lit(self) -> np.ndarray:
@@ -38,7 +37,7 @@ class Background:
         return self._lit
 
     def difference(self, picture: np.ndarray) -> np.ndarray:
-        """How much each pixel differs from the belt, summed over the channels, uint8 [h, w].
+        """How unlike the belt each pixel is (see `unlikeness`), uint8 [h, w].
 
         The light's gain is measured first, as the median ratio of the two pictures, so that a
         flickering lamp or the camera's own exposure control is not taken for items.
@@ -50,13 +49,11 @@ class Background:
         if np.count_nonzero(bare) > bare.size // 4:
             now, then = now[bare], then[bare]
         self._gain = np.clip(np.median(now / then, axis=0), 0.25, 4)
-        self._lit = cv2.merge(
-            [
-                cv2.convertScaleAbs(plane, alpha=gain)
-                for plane, gain in zip(cv2.split(self._picture), self._gain, strict=True)
-            ]
-        )
-        return _sum_of_channels(cv2.absdiff(picture, self._lit))
+        planes = zip(cv2.split(self._picture), self._gain, strict=True)
+        self._lit = cv2.merge([cv2.convertScaleAbs(plane, alpha=gain) for plane, gain in planes])
+        # More light makes the belt's own pattern stand out more.
+        self.threshold = cv2.convertScaleAbs(self._noise, alpha=NOISES * max(float(self._gain.mean()), 1.0), beta=FLOOR)
+        return unlikeness(picture, self._lit)
 
     def learn(
         self,
@@ -85,15 +82,21 @@ class Background:
         if stuck.any():
             self._picture[stuck] = picture[stuck]
             self._covered_s[stuck] = 0
-        self._renew_threshold()
-
-    def _renew_threshold(self) -> None:
-        self.threshold = cv2.convertScaleAbs(self._noise, alpha=NOISES, beta=FLOOR)
 
 
-def _sum_of_channels(picture: np.ndarray) -> np.ndarray:
-    blue, green, red = cv2.split(picture)
-    return cv2.add(cv2.add(blue, green), red)
+def unlikeness(picture: np.ndarray, belt: np.ndarray) -> np.ndarray:
+    """How much each pixel differs from the belt, at most 255: two uint8 [h, w, 3] to uint8 [h, w].
+
+    It is the sum of the channels' differences, and HUE times how far these are apart: a belt's pattern
+    is darker or lighter in all channels alike, so another colour of the same lightness counts for more.
+    """
+    above, below = cv2.split(cv2.subtract(picture, belt)), cv2.split(cv2.subtract(belt, picture))
+    total, spread = np.zeros(belt.shape[:2], np.uint8), np.zeros(belt.shape[:2], np.uint8)
+    for blue, green, red in (above, below):
+        total = cv2.add(total, cv2.add(cv2.add(blue, green), red))
+        high, low = cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red)
+        spread = cv2.add(spread, cv2.subtract(high, low))
+    return cv2.addWeighted(total, 1, spread, HUE, 0)
 
 
 def _plain_belt(picture: np.ndarray, sideways: bool) -> np.ndarray:

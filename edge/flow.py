@@ -1,19 +1,22 @@
 """BeltFlow: how far the belt moved between two pictures, as the things that lie on it show it."""
 
 from collections import deque
-from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
 from edge.config import BeltSettings
+from edge.places import NOISE_PX
 
+SYSTEMATIC = 0.003  # what an uneven light or a lens can make of a distance, as a share of it
 WINDOW_S = 1.0  # the observed speed is that of the last second in which something was seen to travel
+RATIO_PX = 800.0  # the ratio of seen to promised pixels is that of about the last so many
+TRUSTED = 0.1  # a ratio this close to 1 says that position and pixels_per_mm are right
 SLACK = 0.35  # how far from the expected distance belts are still thought likely, as a share of it,
 SLACK_PX = 3.0  # and in pixels
 DOUBT = 0.25  # what each such distance from the expected counts against the word of one item
 MOST_DOUBT = 3.0
 SETTLED = 4  # observed steps after which the expectation rests on what was seen
-NOISE_PX = 1.0  # how far off a place may be in one picture
 
 
 class BeltFlow:
@@ -27,9 +30,10 @@ class BeltFlow:
     def __init__(self, belt: BeltSettings) -> None:
         self._belt = belt
         self._speed = belt.speed_mm_s * belt.pixels_per_mm
-        self._ratio = 1.0
+        self._shown_px = self._promised_px = 0.0
         self._steps = 0
         self._recent: deque[tuple[float, float]] = deque(maxlen=600)
+        self._recent_s = 0.0
         self._unproven: deque[tuple[float, float, float]] = deque(maxlen=SETTLED)
 
     @property
@@ -40,54 +44,54 @@ class BeltFlow:
     @property
     def ratio(self) -> float:
         """Pixels seen to travel, over those that the line's position and pixels_per_mm promise."""
-        return self._ratio
+        return self._shown_px / self._promised_px if self.settled and self._promised_px > 0 else 1.0
 
     @property
     def speed_mm_s(self) -> tuple[float, float] | None:
-        """The speed over the last second in which items travelled, and its error (95 %)."""
-        time = sum(dt for _, dt in self._recent)
-        if not self.settled or len(self._recent) < SETTLED or time <= 0:
+        """The mean speed over the last second in which items travelled, and its error (95 %).
+
+        The error is that of the places at both ends of the window, of the steps in between, and of the
+        optics; where the belt changed its speed within the window, that change is a part of it.
+        """
+        count, time = len(self._recent), self._recent_s
+        if not self.settled or count < SETTLED or time <= 0:
             return None
         speed = sum(moved for moved, _ in self._recent) / time
-        steps = len(self._recent)
-        spread = sum((moved - speed * dt) ** 2 for moved, dt in self._recent) / steps
-        # The ends of a window are each as uncertain as one sighting; what varies within adds to that.
-        error = 2 * np.hypot(np.sqrt(2) * NOISE_PX, np.sqrt(spread * steps) / 2) / time
-        return speed / self._belt.pixels_per_mm, float(error) / self._belt.pixels_per_mm
+        half = count // 2
+        early = sum(moved for moved, _ in islice(self._recent, half)) / sum(dt for _, dt in islice(self._recent, half))
+        late = sum(moved for moved, _ in islice(self._recent, half, None)) / sum(
+            dt for _, dt in islice(self._recent, half, None)
+        )
+        spread = sum((moved - speed * dt) ** 2 for moved, dt in self._recent) / count
+        error = 2 * float(np.hypot(np.sqrt(2) * NOISE_PX, np.sqrt(spread * count) / 2)) / time
+        error += max(abs(late - early) - 2 * error, 0.0) + SYSTEMATIC * abs(speed)
+        return speed / self._belt.pixels_per_mm, error / self._belt.pixels_per_mm
 
-    def expected(self, dt: float, position_mm: float) -> tuple[float, float]:
-        """The distance in pixels that the line's position and the last speed each expect of a step."""
-        return position_mm * self._belt.pixels_per_mm * self._ratio, self._speed * dt
+    def step(self, proposals: np.ndarray, weights: np.ndarray, dt: float, position_mm: float) -> tuple[float, bool]:
+        """The distance in pixels of one step of dt seconds, and whether anything showed it.
 
-    def step(
-        self, proposals: Sequence[np.ndarray], weights: Sequence[float], dt: float, position_mm: float
-    ) -> tuple[float, bool]:
-        """The distance in pixels of one step of dt seconds, and whether anything travelling showed it.
-
-        proposals has one array a thing seen before, of the distances to its possible sightings now;
-        weights how far each thing is to be believed: 1 for an item, less for what may be one, 0 for
-        what lies still. position_mm is the step of the line's position.
+        proposals, float [things, sightings], holds what each thing seen before would have moved to be
+        each sighting, nan where it cannot be; weights, float [things], says how far each is to be
+        believed: 1 for an item, less for what may be one, 0 for what lies still. position_mm is the
+        step of the line's position.
         """
-        by_position, by_speed = self.expected(dt, position_mm)
-        believed = [(p, w) for p, w in zip(proposals, weights, strict=True) if p.size and w > 0]
-        if dt <= 0 or not believed:
+        by_position = position_mm * self._belt.pixels_per_mm * self.ratio
+        by_speed = self._speed * dt
+        believed = (weights > 0) & np.isfinite(proposals).any(axis=1)
+        if dt <= 0 or not believed.any():
             return by_position, False
-        options = np.concatenate([p for p, _ in believed])
+        proposals, weights = proposals[believed], weights[believed]
+        options = np.unique(np.round(proposals[np.isfinite(proposals)], 1))
         width = 1.5 * NOISE_PX + 0.03 * abs(by_position)
-        score = -self._doubt(options, by_position, by_speed)
-        for proposal, weight in believed:
-            apart = (proposal[None, :] - options[:, None]) / width
-            score += weight * np.exp(-0.5 * apart**2).max(axis=1)
+        apart = np.nan_to_num(np.abs(proposals[:, :, None] - options), nan=np.inf).min(axis=1)
+        agreement = weights @ np.exp(-0.5 * (apart / width) ** 2)
+        score = agreement - self._doubt(options, by_position, by_speed)
         best = int(score.argmax())
         if score[best] <= 0:
             return by_position, False
-        agreeing, trust = [], []
-        for proposal, weight in believed:
-            nearest = proposal[np.abs(proposal - options[best]).argmin()]
-            if abs(nearest - options[best]) < 3 * width:
-                agreeing.append(float(nearest))
-                trust.append(weight)
-        return float(np.average(agreeing, weights=trust)), True
+        nearest = proposals[np.arange(len(proposals)), np.nanargmin(np.abs(proposals - options[best]), axis=1)]
+        near = np.abs(nearest - options[best]) < 3 * width
+        return float(np.average(nearest[near], weights=weights[near])), True
 
     def propose(self, moved: float, dt: float, position_mm: float) -> None:
         """Remembers a step that something made which may turn out to be an item."""
@@ -97,6 +101,9 @@ class BeltFlow:
         """Learns the remembered steps: what made them has become an item."""
         while self._unproven:
             self.learn(*self._unproven.popleft())
+        if abs(self.ratio - 1) < TRUSTED:
+            # A few first steps are less exact than a configuration that they bear out.
+            self._shown_px = self._promised_px = RATIO_PX / 2
 
     def learn(self, moved: float, dt: float, position_mm: float) -> None:
         """Takes a step that known items made as the belt's own."""
@@ -106,11 +113,17 @@ class BeltFlow:
         rate = max(1 / self._steps, 1 - float(np.exp(-dt / 0.2)))
         self._speed += rate * (moved / dt - self._speed)
         promised = position_mm * self._belt.pixels_per_mm
-        if abs(promised) > NOISE_PX:
-            self._ratio += max(1 / self._steps, min(rate, 0.1)) * (min(max(moved / promised, 0.05), 20) - self._ratio)
+        # A belt that stands while its position runs on, or the other way round, says nothing of the ratio.
+        if moved * promised > NOISE_PX**2:
+            forget = float(np.exp(-min(abs(moved), abs(promised)) / RATIO_PX))
+            self._shown_px = forget * self._shown_px + abs(moved)
+            self._promised_px = forget * self._promised_px + abs(promised)
+        if len(self._recent) == self._recent.maxlen:
+            self._recent_s -= self._recent.popleft()[1]
         self._recent.append((moved, dt))
-        while len(self._recent) > SETTLED and sum(t for _, t in self._recent) > WINDOW_S:
-            self._recent.popleft()
+        self._recent_s += dt
+        while len(self._recent) > SETTLED and self._recent_s > WINDOW_S:
+            self._recent_s -= self._recent.popleft()[1]
 
     def _doubt(self, options: np.ndarray, by_position: float, by_speed: float) -> np.ndarray:
         """How much stands against each distance before anything is seen."""

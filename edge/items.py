@@ -3,12 +3,30 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isnan
+from statistics import median
 
 import numpy as np
 
 from edge.config import BeltSettings, ItemsSettings
 from edge.finder import Finder, Found
-from edge.flow import NOISE_PX, BeltFlow
+from edge.flow import BeltFlow
+from edge.places import (
+    CUT_ENTRY,
+    CUT_EXIT,
+    FRONT,
+    NOISE_PX,
+    OTHER,
+    REAR,
+    SIDE,
+    alike,
+    box_of,
+    moved_by,
+    offsets,
+    places_of,
+    share_inside,
+    unlikeness,
+)
 from edge.records import Box, Frame, Item
 from edge.travel import Travel
 from edge.views import Viewer
@@ -20,6 +38,7 @@ STEPS = 2  # steps with a belt of known speed that make a thing an item,
 FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
 WAIT_FRAMES = 5  # before it counts as taken away
+BACK = 0.5  # how far beyond an edge items are remembered, in lengths of the sight: a belt may turn back
 RECENT = 15  # sightings that an item's place on the belt is averaged over
 
 
@@ -41,11 +60,6 @@ class Tracked:
     seen_moving: bool = False
 
 
-# The columns of a place: where something lies along and across the belt, in pixels, and its area.
-REAR, FRONT, CENTRE, SIDE, OTHER, AREA, CUT_ENTRY, CUT_EXIT = range(8)
-ALONG = [REAR, FRONT, CENTRE]
-
-
 @dataclass(slots=True)
 class _Track:
     """One thing that is followed from picture to picture; it gets an id once it has travelled."""
@@ -54,6 +68,7 @@ class _Track:
     found: Found
     seen_at: float
     seen_mm: float
+    entered: bool  # by the edge of entry, or it was there from the first picture on
     id: int = 0
     since_px: float = 0.0  # how far the belt has moved since then
     speed: float | None = None  # its own, in pixels a second, until it is an item
@@ -66,12 +81,16 @@ class _Track:
     been_whole: bool = False
     lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    away: bool = False  # beyond an edge of the sight; if the belt turns back, it comes back
 
     @property
     def expected(self) -> np.ndarray:
-        place = self.place.copy()
-        place[ALONG] += self.since_px
-        return place
+        """Where it must be now if it has stayed on the belt."""
+        return moved_by(self.place[None], np.array([self.since_px]))[0]
+
+    @property
+    def cut(self) -> bool:
+        return bool(self.place[CUT_ENTRY] or self.place[CUT_EXIT])
 
 
 class Tracker:
@@ -96,6 +115,7 @@ class Tracker:
         self._travel: Travel | None = None
         self._sight = (0.0, 0.0)
         self._last: Frame | None = None
+        self._first = True
 
     @property
     def observed_speed_mm_s(self) -> tuple[float, float] | None:
@@ -107,8 +127,8 @@ class Tracker:
         """Where the known items were in the last frame: what the Finder must not let melt away."""
         if self._travel is None:
             return []
-        places = [track.expected for track in self._tracks if track.id]
-        return [self._travel.box((p[REAR], p[FRONT]), (p[SIDE], p[OTHER])) for p in places]
+        travel = self._travel
+        return [box_of(travel, track.expected) for track in self._tracks if track.id and not track.away]
 
     def update(self, frame: Frame, found: Sequence[Found]) -> Tracked:
         """Takes the next frame and what was found in it; frames must come in the order of capture."""
@@ -120,16 +140,21 @@ class Tracker:
             self._sight = self._stretch_of_sight(self._travel)
             self._tracks = []
         last, self._last = self._last, frame
+        self._first = last is None
         dt = max(frame.captured_at - last.captured_at, 0.0) if last else 0.0
         step_mm = frame.position_mm - last.position_mm if last else 0.0
         found = sorted(found, key=lambda one: -one.area_px)[:MOST]
-        places = np.array([_place(self._travel, one) for one in found]).reshape(-1, 8)
-        moved, seen_moving = self._step(places, dt, step_mm)
-        self._match(found, places, frame, moved)
+        places = places_of(self._travel, found)
+        earlier = np.array([track.place for track in self._tracks]).reshape(-1, places.shape[1])
+        apart, could_be = offsets(earlier, places), alike(earlier, places)
+        moved, seen_moving = self._step(np.where(could_be, apart, np.nan), dt, step_mm)
+        cost = self._costs(earlier, places, apart, could_be, frame.captured_at, moved)
+        self._match(found, places, apart, cost, frame)
         born = self._births()
         left, vanished = self._ends(frame)
-        items = [self._item(track, frame) for track in self._tracks if track.id and (not track.unseen or track.hidden)]
-        return Tracked(tuple(sorted(items, key=lambda i: i.id)), born, left, vanished, moved, seen_moving)
+        seen = [track for track in self._tracks if track.id and (not track.unseen or track.hidden)]
+        items = tuple(self._item(track, frame) for track in sorted(seen, key=lambda track: track.id))
+        return Tracked(items, born, left, vanished, moved, seen_moving)
 
     def _one_a_frame(self, frame: Frame) -> Tracked:
         """The whole picture is the item: it comes and goes with its frame."""
@@ -144,15 +169,11 @@ class Tracker:
         x, y, w, h = self._settings.roi or (0, 0, travel.width, travel.height)
         return travel.along(Box(x, y, min(w, travel.width - x), min(h, travel.height - y)))
 
-    def _step(self, places: np.ndarray, dt: float, step_mm: float) -> tuple[float, bool]:
+    def _step(self, apart: np.ndarray, dt: float, step_mm: float) -> tuple[float, bool]:
         """How far the belt moved since the last frame; moves what every track expects by it."""
-        proposals, weights = [], []
-        for track in self._tracks:
-            offsets = _offsets(track.place, places)
-            alike = _alike(track.place, places) & np.isfinite(offsets)
-            proposals.append(offsets[alike] - track.since_px)
-            weights.append(1.0 if track.id else 0.0 if track.still >= 3 else 0.3)
-        moved, seen = self._flow.step(proposals, weights, dt, step_mm)
+        since = np.array([track.since_px for track in self._tracks])
+        weights = np.array([_weight(track) for track in self._tracks])
+        moved, seen = self._flow.step(apart - since[:, None], weights, dt, step_mm)
         seen_moving = seen and any(track.id and not track.unseen for track in self._tracks)
         if seen_moving:
             self._flow.learn(moved, dt, step_mm)
@@ -162,58 +183,61 @@ class Tracker:
             track.since_px += moved
         return moved, seen_moving
 
-    def _match(self, found: Sequence[Found], places: np.ndarray, frame: Frame, moved: float) -> None:
-        """Gives each thing found to the track that explains it best; the rest start tracks of their own."""
-        cost = np.array([self._costs(track, places, frame, moved) for track in self._tracks])
-        cost = cost.reshape(len(self._tracks), len(found))
+    def _costs(
+        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, could_be: np.ndarray, now: float, moved: float
+    ) -> np.ndarray:
+        """How badly each thing found fits each track, float [tracks, found]; infinite where it cannot be it."""
+        tracks = self._tracks
+        since = np.array([track.since_px for track in tracks])[:, None]
+        known = np.array([track.id > 0 for track in tracks], bool)[:, None]
+        own = np.array([np.nan if t.speed is None else t.speed * (now - t.seen_at) for t in tracks])[:, None]
+        # What neither end of can be seen may be it where it lies in the same stretch of belt.
+        blind = np.isnan(apart) & (share_inside(moved_by(earlier, since[:, 0]), places) > 0.7)
+        apart = np.where(blind, since, apart)
+        off = np.abs(apart - since)
+        # What is not known to travel may have stayed, or move in its own way.
+        off = np.where(known, off, np.fmin(np.fmin(off, np.abs(apart)), np.abs(apart - own)))
+        gate = 5 * NOISE_PX + 0.2 * abs(moved) + 0.05 * np.abs(since)
+        # A known item comes first, and of two that fit equally well the more similar one.
+        cost = off / gate + 0.1 * np.abs(unlikeness(earlier, places)) + np.where(known, 0.0, 0.5)
+        return np.where(could_be & (off <= gate), cost, np.inf)
+
+    def _match(
+        self, found: Sequence[Found], places: np.ndarray, apart: np.ndarray, cost: np.ndarray, frame: Frame
+    ) -> None:
+        """Gives each thing found to the track that explains it best; the rest start tracks of their own.
+
+        Cheapest pair first is enough here: once the belt's own step is known, the right pair is off by
+        a pixel or two and every other one by the distance between two items.
+        """
         unmatched, free = set(range(len(self._tracks))), set(range(len(found)))
-        for flat in np.argsort(cost, axis=None):
+        for flat in np.argsort(cost, axis=None)[: np.count_nonzero(np.isfinite(cost))]:
             t, s = divmod(int(flat), len(found))
-            if not np.isfinite(cost[t, s]):
-                break
             if t in unmatched and s in free:
                 unmatched.discard(t)
                 free.discard(s)
-                self._see(self._tracks[t], found[s], places[s], frame)
+                self._see(self._tracks[t], found[s], places[s], float(apart[t, s]), frame)
         for t in unmatched:
             track = self._tracks[t]
-            expected = track.expected
-            inside = [s for s in range(len(found)) if _share_inside(expected, places[s]) > 0.6]
-            track.hidden = bool(track.id and inside)
+            inside = np.flatnonzero(share_inside(track.expected[None], places)[0] > 0.6).tolist() if track.id else []
+            track.hidden = bool(inside)
             track.unseen = 0 if track.hidden else track.unseen + 1
-            free.difference_update(inside if track.hidden else ())
-        items = [track.expected for track in self._tracks if track.id]
-        for s in sorted(free):
-            if not any(_share_inside(places[s], item) > 0.6 for item in items):
-                self._tracks.append(_Track(places[s], found[s], frame.captured_at, frame.position_mm))
+            free.difference_update(inside)
+        if free:
+            items = np.array([track.expected for track in self._tracks if track.id]).reshape(-1, places.shape[1])
+            part_of_one = share_inside(places, items).max(axis=1, initial=0.0) > 0.6
+            for s in sorted(free):
+                if not part_of_one[s]:
+                    entered = self._first or bool(places[s, CUT_ENTRY])
+                    self._tracks.append(_Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
 
-    def _costs(self, track: _Track, places: np.ndarray, frame: Frame, moved: float) -> np.ndarray:
-        """How badly each thing found fits a track, 0 to 1, and infinite where it cannot be it."""
-        offsets = _offsets(track.place, places)
-        # What neither end of can be seen may be it where it lies in the same stretch of belt.
-        expected = track.expected
-        common = np.minimum(places[:, FRONT], expected[FRONT]) - np.maximum(places[:, REAR], expected[REAR])
-        blind = np.isnan(offsets) & (common > 0.7 * (expected[FRONT] - expected[REAR]))
-        offsets = np.where(blind, track.since_px, offsets)
-        off = np.abs(offsets - track.since_px)
-        gate = 5 * NOISE_PX + 0.2 * abs(moved) + 0.05 * abs(track.since_px)
-        if not track.id:
-            off = np.minimum(off, np.abs(offsets))
-            if track.speed is not None:
-                off = np.minimum(off, np.abs(offsets - track.speed * (frame.captured_at - track.seen_at)))
-        fits = _alike(track.place, places) & (off <= gate)  # what is not a number never fits
-        # A known item comes first, and of two that fit equally well the more similar one.
-        likeness = np.abs(np.log((places[:, AREA] + 1) / (track.place[AREA] + 1)))
-        return np.where(fits, off / gate + 0.1 * likeness + (0 if track.id else 0.5), np.inf)
-
-    def _see(self, track: _Track, found: Found, place: np.ndarray, frame: Frame) -> None:
-        offset = float(np.nan_to_num(_offsets(track.place, place[None])[0], nan=track.since_px))
+    def _see(self, track: _Track, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
+        offset = track.since_px if isnan(offset) else offset
         dt = frame.captured_at - track.seen_at
         if not track.id and dt > 0:
+            cut = track.cut or bool(place[CUT_ENTRY] or place[CUT_EXIT])
             drift = abs((place[SIDE] + place[OTHER]) - (track.place[SIDE] + track.place[OTHER])) / 2
-            rigid = drift <= 3 * NOISE_PX + 0.1 * abs(offset) or bool(
-                place[CUT_ENTRY] or track.place[CUT_ENTRY] or place[CUT_EXIT] or track.place[CUT_EXIT]
-            )
+            rigid = cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset)
             with_belt = abs(offset - track.since_px) < 2.5 * NOISE_PX + 0.08 * abs(track.since_px)
             moves = offset > NOISE_PX
             own = track.speed * dt if track.speed is not None else offset
@@ -225,7 +249,7 @@ class Tracker:
             track.speed = offset / dt
         track.found, track.place = found, place
         track.seen_at, track.seen_mm = frame.captured_at, frame.position_mm
-        track.since_px, track.unseen, track.hidden = 0.0, 0, False
+        track.since_px, track.unseen, track.hidden, track.away = 0.0, 0, False, False
         if not (place[CUT_ENTRY] or place[CUT_EXIT]):
             track.been_whole = True
             if not found.touching:
@@ -247,7 +271,8 @@ class Tracker:
     def _is_item(self, track: _Track) -> bool:
         if not (track.been_whole or track.place[CUT_EXIT]):
             return False
-        patience = 2 if track.found.cut_side else 1  # an arm reaches in from the side, an item rarely lies there
+        # An arm reaches in from the side, and its hand appears anywhere.
+        patience = 1 if track.entered and not track.found.cut_side else 2
         if self._flow.settled and track.with_belt >= STEPS * patience:
             return track.travelled_px >= 4 * NOISE_PX
         length = track.place[FRONT] - track.place[REAR]
@@ -257,19 +282,29 @@ class Tracker:
     def _ends(self, frame: Frame) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Lets go of what has left the picture, and of what has been gone for too long inside it."""
         least = self._settings.min_mm * self._belt.pixels_per_mm
+        entry, end = self._sight
+        reach = (end - entry) * BACK
         left, vanished, tracks = [], [], []
         for track in self._tracks:
-            expected = track.expected
             gone = track.unseen > 0 or track.hidden
-            outside = gone and self._sight[1] - expected[REAR] < least
-            back = gone and expected[FRONT] - self._sight[0] < least
-            waited = frame.captured_at - track.seen_at > WAIT_S and track.unseen >= WAIT_FRAMES
+            rear, front = track.place[REAR] + track.since_px, track.place[FRONT] + track.since_px
             if not track.id:
-                if track.unseen < 2 and not outside:
+                if track.unseen < 2 and front - entry >= least and end - rear >= least:
                     tracks.append(track)
-            elif outside and track.unseen < WAIT_FRAMES:
-                left.append(track.id)
-            elif outside or back or waited:
+            elif gone and (end - rear < least or front - entry < least):
+                downstream = end - rear < least
+                if not track.away:
+                    # What has not been seen right up to the edge did not leave by it.
+                    track.away = not downstream or track.unseen < WAIT_FRAMES
+                    if not track.away:
+                        vanished.append(track.id)
+                    elif downstream:
+                        left.append(track.id)
+                if track.away and entry - reach < front and rear < end + reach:
+                    tracks.append(track)
+                elif track.away and not downstream:
+                    vanished.append(track.id)
+            elif frame.captured_at - track.seen_at > WAIT_S and track.unseen >= WAIT_FRAMES and not track.away:
                 vanished.append(track.id)
             else:
                 tracks.append(track)
@@ -279,12 +314,10 @@ class Tracker:
     def _item(self, track: _Track, frame: Frame) -> Item:
         assert self._travel is not None
         place = track.expected if track.hidden else track.place
-        box = track.found.box
-        if track.hidden:
-            box = self._travel.box((place[REAR], place[FRONT]), (place[SIDE], place[OTHER]))
+        box = box_of(self._travel, place) if track.hidden else track.found.box
         scale = self._belt.pixels_per_mm
-        length = float(np.median(track.lengths)) if track.lengths else float(place[FRONT] - place[REAR])
-        cut = bool(place[CUT_ENTRY] or place[CUT_EXIT] or track.found.cut_side)
+        length = median(track.lengths) if track.lengths else float(place[FRONT] - place[REAR])
+        cut = track.cut or track.found.cut_side
         return Item(
             id=track.id,
             frame_seq=frame.seq,
@@ -302,7 +335,7 @@ class Tracker:
         """Where the belt stands when the item's centre passes the picture's: the mean of its sightings."""
         assert self._travel is not None
         middle = self._travel.length / 2
-        per_mm = self._belt.pixels_per_mm * (self._flow.ratio if self._flow.settled else 1.0)
+        per_mm = self._belt.pixels_per_mm * self._flow.ratio
         passes = track.passes or [(track.seen_mm, float(track.place[FRONT] + track.place[REAR]) / 2)]
         estimates = sorted(position - (centre - middle) / per_mm for position, centre in passes)
         spare = len(estimates) // 4
@@ -310,35 +343,8 @@ class Tracker:
         return sum(kept) / len(kept)
 
 
-def _place(travel: Travel, found: Found) -> list[float]:
-    rear, front = travel.along(found.box)
-    side, other = travel.across(found.box)
-    return [rear, front, found.along_px, side, other, found.area_px, found.cut_entry, found.cut_exit]
-
-
-def _offsets(place: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """How far along the belt each place lies from one, by the ends that no edge cuts; nan if none is left."""
-    rears = (place[CUT_ENTRY] == 0) & (places[:, CUT_ENTRY] == 0)
-    fronts = (place[CUT_EXIT] == 0) & (places[:, CUT_EXIT] == 0)
-    apart = places[:, ALONG] - place[ALONG]
-    one_end = np.where(rears, apart[:, 0], np.where(fronts, apart[:, 1], np.nan))
-    return np.where(rears & fronts, np.median(apart, axis=1), one_end)
-
-
-def _alike(place: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Which places could show the same thing: in the same row of the belt, and of about the same size."""
-    common = np.minimum(places[:, OTHER], place[OTHER]) - np.maximum(places[:, SIDE], place[SIDE])
-    narrower = np.minimum(places[:, OTHER] - places[:, SIDE], place[OTHER] - place[SIDE])
-    cut = (places[:, [CUT_ENTRY, CUT_EXIT]] > 0).any(axis=1) | bool(place[CUT_ENTRY] or place[CUT_EXIT])
-    lengths, length = places[:, FRONT] - places[:, REAR], place[FRONT] - place[REAR]
-    same_length = np.abs(lengths - length) <= 0.35 * np.maximum(lengths, length) + 3 * NOISE_PX
-    same_area = np.abs(np.log((places[:, AREA] + 1) / (place[AREA] + 1))) < 0.9
-    return (common >= 0.5 * narrower) & (cut | (same_length & same_area))
-
-
-def _share_inside(place: np.ndarray, other: np.ndarray) -> float:
-    """The share of one place's rectangle that another covers."""
-    along = min(place[FRONT], other[FRONT]) - max(place[REAR], other[REAR])
-    across = min(place[OTHER], other[OTHER]) - max(place[SIDE], other[SIDE])
-    area = (place[FRONT] - place[REAR]) * (place[OTHER] - place[SIDE])
-    return float(max(along, 0) * max(across, 0) / max(area, 1))
+def _weight(track: _Track) -> float:
+    """How far a thing is to be believed about the belt's motion."""
+    if not track.id:
+        return 0.0 if track.still >= 3 else 0.3
+    return 0.5 if track.cut else 1.0

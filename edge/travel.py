@@ -33,6 +33,11 @@ class Travel:
         """The picture's extent across the belt, in pixels."""
         return self.height if self.sideways else self.width
 
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the picture lies along and across the belt, in pixels."""
+        along, across = (x, y) if self.sideways else (y, x)
+        return (self.length - along if self.direction in {"left", "up"} else along), across
+
     def along(self, box: Box) -> tuple[int, int]:
         """The rear and the front end of a box along the belt, in pixels."""
         start, size = (box.x, box.width) if self.sideways else (box.y, box.height)

@@ -15,6 +15,7 @@ from edge.travel import Travel
 if TYPE_CHECKING:
     from edge.items import Tracked
 
+REMEMBERED = 256  # items, of which no more than a few are ever in view
 EDGE_PX = 4  # a box that comes this close to the end of the sight may be cut by it
 
 
@@ -25,6 +26,7 @@ class _Looks:
     count: int = 0
     at_px: float = -math.inf
     sharpest: float = 0.0
+    done: bool = False
 
 
 class Viewer:
@@ -51,8 +53,9 @@ class Viewer:
             last = self._is_last(item, looks, travel, tracked.moved_px)
             if last is not None:
                 chosen.append(self._view(frame, item, looks, last))
-        for gone in (*tracked.left, *tracked.vanished):
-            self._looks.pop(gone, None)
+        # An item that a belt carries back into the picture is not looked at all over again.
+        for oldest in sorted(self._looks)[:-REMEMBERED]:
+            del self._looks[oldest]
         return chosen
 
     def _is_last(self, item: Item, looks: _Looks, travel: Travel, step_px: float) -> bool | None:
@@ -62,7 +65,7 @@ class Viewer:
         entry, end = self._sight(travel)
         rear, front = travel.along(item.box)
         whole = rear >= entry + EDGE_PX and front <= end - EDGE_PX
-        if not whole or item.touching or looks.count >= self._settings.max_views:
+        if looks.done or not whole or item.touching:
             return None
         spacing = max(end - entry - (front - rear), 0) / self._settings.max_views
         if front - looks.at_px < spacing:
@@ -70,7 +73,8 @@ class Viewer:
         looks.at_px = front
         looks.count += 1
         steps = max(math.ceil(spacing / step_px), 1) if step_px > 0.1 else 0
-        return looks.count >= self._settings.max_views or front + steps * step_px > end - EDGE_PX
+        looks.done = looks.count >= self._settings.max_views or front + steps * step_px > end - EDGE_PX
+        return looks.done
 
     def _sight(self, travel: Travel) -> tuple[int, int]:
         x, y, w, h = self._settings.roi or (0, 0, travel.width, travel.height)
