@@ -8,9 +8,10 @@ import numpy as np
 
 from edge.camera import redacted
 from edge.camera.probe import probe
-from edge.config import LineConfig, output_class
+from edge.config import LineConfig
 from edge.errors import SortlineError
 from edge.model import Classifier
+from edge.parts import output_class
 
 
 @dataclass(frozen=True, slots=True)

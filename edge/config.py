@@ -1,21 +1,19 @@
 """LineConfig: one typed, frozen object from one TOML file, with all of its errors reported at once."""
 
-import difflib
-import importlib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from edge.camera import CameraSettings
 from edge.encoders import EncoderSettings
 from edge.errors import ConfigError
-from edge.outputs import Output, OutputSettings
+from edge.eyes import TRIGGER, ConfirmSettings, EyeSettings, TriggerSettings
+from edge.outputs import OutputSettings
+from edge.parts import sentence, type_parts, typed_camera, typed_outputs
 from edge.settings import Settings
 
-OUTPUT_TYPES = ("callback", "log")
-ENCODER_TYPES = ("modbus", "simulated")
 Direction = Literal["right", "left", "down", "up"]
 
 
@@ -44,10 +42,12 @@ class BeltSettings(Settings):
 class ItemsSettings(Settings):
     """The [items] table: how items are found. roi is x, y, width, height in pixels of the picture.
 
-    motion finds what travels on the belt; frame takes the whole picture as one item.
+    motion finds what travels on the belt; trigger has a photo-eye say when an item is there, and takes the
+    roi of the picture that shows it, or the whole of it; frame takes every whole picture as one item.
     """
 
-    mode: Literal["motion", "frame"] = "motion"
+    mode: Literal["motion", "trigger", "frame"] = "motion"
+    trigger: TriggerSettings | None = None
     roi: tuple[int, int, int, int] | None = None
     min_mm: float = Field(default=8.0, gt=0)
     max_mm: float = Field(default=400.0, gt=0)
@@ -76,6 +76,7 @@ class LaneSettings(Settings):
     output: str | None = None
     distance_mm: float | None = Field(default=None, gt=0)
     default: bool = False
+    confirm: ConfirmSettings | None = None
 
 
 class WebSettings(Settings):
@@ -115,6 +116,12 @@ class LineConfig(Settings):
         """The lane that takes a class; the default lane for a class that no lane names."""
         return next((lane for lane in self.lanes if label in lane.classes), self.default_lane)
 
+    @property
+    def photo_eyes(self) -> dict[str, EyeSettings]:
+        """Every photo-eye of the line by its name: `trigger`, or its lane's. Those of type http are told by it."""
+        eyes: dict[str, EyeSettings] = {lane.name: lane.confirm for lane in self.lanes if lane.confirm}
+        return {TRIGGER: self.items.trigger, **eyes} if self.items.trigger else eyes
+
     @classmethod
     def load(cls, path: str | Path) -> "LineConfig":
         """Reads and validates a TOML file; raises ConfigError with one line for every error in it.
@@ -139,12 +146,10 @@ class LineConfig(Settings):
         """Validates a configuration that is a dict already; path names it in messages."""
         problems: list[str] = []
         content = _beside(content, path.parent)
-        outputs = _typed_outputs(content.get("outputs", {}), problems)
-        camera = _typed_camera(content.get("camera"), problems)
+        outputs = typed_outputs(content.get("outputs", {}), problems)
+        camera = typed_camera(content.get("camera"), problems)
         rest = {key: value for key, value in content.items() if key not in {"outputs", "camera"}}
-        belt = content.get("belt")
-        if isinstance(belt, dict) and "encoder" in belt:
-            rest["belt"] = {**belt, "encoder": _typed_encoder(belt["encoder"], problems)}
+        type_parts(rest, problems)
         config = None
         try:
             config = cls.model_validate({**rest, "outputs": outputs, "camera": camera})
@@ -159,7 +164,7 @@ class LineConfig(Settings):
                 # A lane with an error of its own is left out of the tuple, which then looks too short.
                 and not (inside_lanes and one["loc"] == ("lanes",) and one["type"] == "too_short")
             ]
-        problems += _contradictions(content)
+        problems += _contradictions(content) + _blind_spots(content)
         if problems or config is None:
             raise ConfigError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
         return config
@@ -172,130 +177,6 @@ class LineConfig(Settings):
         problems = [f"{path}: {key} names {name!r}, which {has}" for key, name in named if name not in classes]
         if problems:
             raise ConfigError("\n".join(problems))
-
-
-def sentence(model: type[BaseModel], error: Any, table: str = "") -> str:
-    """One validation error as a sentence: the key, what is wrong with its value, the nearest known key.
-
-    table is the dotted name of the table that model describes, empty for the whole file.
-    """
-    loc = error["loc"]
-    key = _key((table, *loc) if table else loc)
-    kind, said = error["type"], error["msg"].removeprefix("Value error, ")
-    if kind == "extra_forbidden":
-        known = list(_fields_at(model, loc[:-1]))
-        close = difflib.get_close_matches(str(loc[-1]), known, 1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        where = _key((table, *loc[:-1]) if table else loc[:-1])
-        where = f"[{where}]" if where else "the file"
-        return f"{key} is not a key of {where} ({hint}it has: {', '.join(known)})"
-    if kind == "missing":
-        return f"{key} is missing"
-    return f"{key} = {error['input']!r}: {said[0].lower() + said[1:]}"
-
-
-def _key(loc: tuple[Any, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
-
-
-def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    for part in loc:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        inner = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not inner:
-            return []
-        model = inner[0]
-    return list(model.model_fields)
-
-
-def load_class(name: str, builtin: str, kind: type | None, what: str) -> type[Any]:
-    """The class that a `type` key names: a built-in's file in the package builtin, or module:Class."""
-    module_name, _, class_name = name.partition(":")
-    if not class_name:
-        module_name, class_name = f"{builtin}.{name}", name.capitalize()
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
-        raise ConfigError(f"{what} = {name!r}: cannot be imported ({error})") from None
-    except AttributeError:
-        raise ConfigError(f"{what} = {name!r}: module {module_name} has no {class_name}") from None
-    if not isinstance(found, type) or (kind is not None and not issubclass(found, kind)):
-        raise ConfigError(f"{what} = {name!r}: is not a class of the right kind")
-    return found
-
-
-def output_class(type_name: str, what: str = "type") -> type[Output]:
-    """The class of an output type; raises ConfigError naming the types there are."""
-    if ":" not in type_name and type_name not in OUTPUT_TYPES:
-        raise ConfigError(
-            f"{what} = {type_name!r}: is not an output type (there are: {', '.join(OUTPUT_TYPES)}; "
-            "a class of your own is written module:Class)"
-        )
-    return load_class(type_name, "edge.outputs", Output, what)
-
-
-def _typed_outputs(tables: Any, problems: list[str]) -> dict[str, OutputSettings]:
-    """Validates each [outputs.NAME] against its own class's Settings."""
-    if not isinstance(tables, dict):
-        problems.append("outputs must be tables: [outputs.NAME]")
-        return {}
-    result = {}
-    for name, table in tables.items():
-        if not isinstance(table, dict) or not isinstance(table.get("type"), str):
-            problems.append(f"outputs.{name}.type is missing (there are: {', '.join(OUTPUT_TYPES)})")
-            continue
-        try:
-            settings = output_class(table["type"], f"outputs.{name}.type").Settings
-            result[name] = settings.model_validate(table)
-        except ConfigError as error:
-            problems.append(str(error))
-        except ValidationError as error:
-            problems += [sentence(settings, e, f"outputs.{name}") for e in error.errors(include_url=False)]
-    return result
-
-
-def _typed_camera(table: Any, problems: list[str]) -> CameraSettings | None:
-    if not isinstance(table, dict):
-        problems.append("camera is missing: [camera] needs a source" if table is None else "camera must be a table")
-        return None
-    settings: type[CameraSettings] = CameraSettings
-    try:
-        if isinstance(own := table.get("type"), str):
-            settings = getattr(load_class(own, "edge.camera", None, "camera.type"), "Settings", CameraSettings)
-        return settings.model_validate(table)
-    except ConfigError as error:
-        problems.append(str(error))
-    except ValidationError as error:
-        problems += [sentence(settings, e, "camera") for e in error.errors(include_url=False)]
-    return None
-
-
-def encoder_class(type_name: str) -> type[Any]:
-    """The class of an encoder type; raises ConfigError naming the types there are."""
-    if ":" not in type_name and type_name not in ENCODER_TYPES:
-        raise ConfigError(
-            f"belt.encoder.type = {type_name!r}: is not an encoder type (there are: {', '.join(ENCODER_TYPES)}; "
-            "a class of your own is written module:Class)"
-        )
-    return load_class(type_name, "edge.encoders", None, "belt.encoder.type")
-
-
-def _typed_encoder(table: Any, problems: list[str]) -> EncoderSettings | None:
-    if not isinstance(table, dict) or not isinstance(table.get("type"), str):
-        problems.append(f"belt.encoder.type is missing (there are: {', '.join(ENCODER_TYPES)})")
-        return None
-    settings: type[EncoderSettings] = EncoderSettings
-    try:
-        settings = getattr(encoder_class(table["type"]), "Settings", EncoderSettings)
-        return settings.model_validate(table)
-    except ConfigError as error:
-        problems.append(str(error))
-    except ValidationError as error:
-        problems += [sentence(settings, e, "belt.encoder") for e in error.errors(include_url=False)]
-    return None
 
 
 def _contradictions(content: dict[str, Any]) -> list[str]:
@@ -329,6 +210,58 @@ def _contradictions(content: dict[str, Any]) -> list[str]:
             f"lanes: exactly one lane must have default = true, it takes everything unsure; there are {defaults}"
         )
     return problems
+
+
+def _blind_spots(content: dict[str, Any]) -> list[str]:
+    """Photo-eyes that would see nothing or see it too late, and a mode that lacks its photo-eye."""
+    items, belt, web, lanes = (content.get(key, {}) for key in ("items", "belt", "web", "lanes"))
+    if not all(isinstance(table, dict) for table in (items, belt, web)) or not isinstance(lanes, list):
+        return []
+    problems: list[str] = []
+    mode, trigger = items.get("mode", "motion"), items.get("trigger")
+    if mode == "trigger" and trigger is None:
+        problems.append('items.trigger is missing: items.mode = "trigger" needs the photo-eye that says when')
+    elif mode != "trigger" and trigger is not None:
+        problems.append(f'items.trigger is not used with items.mode = "{mode}": set items.mode = "trigger"')
+    if mode == "trigger" and belt.get("position") == "pictures" and "encoder" not in belt:
+        problems.append(
+            'belt.position = "pictures" needs items.mode = "motion": what a photo-eye saw is not followed '
+            "from picture to picture"
+        )
+    eyes = {"items.trigger": trigger}
+    for i, lane in enumerate(lanes):
+        if isinstance(lane, dict):
+            problems += _blind_lane(f"lanes[{i}]", lane, trigger)
+            eyes[f"lanes[{i}].confirm"] = lane.get("confirm")
+    told = [key for key, eye in eyes.items() if isinstance(eye, dict) and eye.get("type") == "http"]
+    if web.get("enabled") is False:
+        problems += [f'{key}.type = "http" needs the web side: set web.enabled = true' for key in told]
+    return problems
+
+
+def _blind_lane(key: str, lane: dict[str, Any], trigger: Any) -> list[str]:
+    problems, confirm = [], lane.get("confirm")
+    first_seen, diverter, exit_seen = (
+        _number(table, place)
+        for table, place in ((trigger, "position_mm"), (lane, "distance_mm"), (confirm, "distance_mm"))
+    )
+    if diverter is not None and first_seen is not None and first_seen >= diverter:
+        problems.append(
+            f"items.trigger.position_mm = {first_seen:g} is not ahead of {key}.distance_mm = {diverter:g}: "
+            "items would come to the diverter unseen"
+        )
+    if diverter is not None and exit_seen is not None and exit_seen <= diverter:
+        problems.append(f"{key}.confirm.distance_mm = {exit_seen:g} is not behind the lane's diverter at {diverter:g}")
+    if confirm is not None and lane.get("output") is None:
+        problems.append(f"{key}.confirm needs a lane with an output: only what was pushed can be confirmed")
+    if confirm is not None and trigger is not None and lane.get("name") == TRIGGER:
+        problems.append(f'{key}.name = "{TRIGGER}": that is what the photo-eye of [items.trigger] is called')
+    return problems
+
+
+def _number(table: Any, key: str) -> float | None:
+    value = table.get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def _beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:

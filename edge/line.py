@@ -28,7 +28,7 @@ from edge.belt import Belt, ConstantBelt, PictureBelt
 from edge.camera import Source, open_source, redacted
 from edge.camera.grabber import FrameGrabber
 from edge.clock import Clock, MonotonicClock, VirtualClock
-from edge.config import LineConfig, encoder_class, output_class
+from edge.config import LineConfig
 from edge.decide import Waiting
 from edge.encoders import Encoder, EncoderBelt
 from edge.eye import Eye
@@ -38,6 +38,7 @@ from edge.ledger import Ledger
 from edge.mind import Mind
 from edge.model import Classifier
 from edge.outputs import Output
+from edge.parts import encoder_class, output_class
 from edge.priority import ask_for_precedence, hand_over_quickly
 from edge.records import Actuation, Decision, Frame
 from edge.stats import Distribution

@@ -1,0 +1,178 @@
+"""The classes that the configuration names by `type`, and the tables that their settings describe."""
+
+import difflib
+import importlib
+from collections.abc import Callable
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError, create_model
+
+from edge.camera import CameraSettings
+from edge.encoders import EncoderSettings
+from edge.errors import ConfigError
+from edge.eyes import ConfirmSettings, TriggerSettings
+from edge.outputs import Output, OutputSettings
+from edge.settings import Settings
+
+OUTPUT_TYPES = ("callback", "log")
+ENCODER_TYPES = ("modbus", "simulated")
+EYE_TYPES = ("callable", "gpio", "http", "modbus", "simulated")
+
+
+def output_class(type_name: str, what: str = "type") -> type[Output]:
+    """The class of an output type; raises ConfigError naming the types there are."""
+    return _part_class(type_name, what, "an output", OUTPUT_TYPES, "edge.outputs", Output)
+
+
+def encoder_class(type_name: str, what: str = "belt.encoder.type") -> type[Any]:
+    """The class of an encoder type; raises ConfigError naming the types there are."""
+    return _part_class(type_name, what, "an encoder", ENCODER_TYPES, "edge.encoders")
+
+
+def eye_class(type_name: str, what: str = "type") -> type[Any]:
+    """The class of a photo-eye type; raises ConfigError naming the types there are."""
+    return _part_class(type_name, what, "a photo-eye", EYE_TYPES, "edge.eyes")
+
+
+def _part_class(
+    type_name: str, what: str, a_part: str, types: tuple[str, ...], package: str, kind: type | None = None
+) -> type[Any]:
+    if ":" not in type_name and type_name not in types:
+        raise ConfigError(
+            f"{what} = {type_name!r}: is not {a_part} type (there are: {', '.join(types)}; "
+            "a class of your own is written module:Class)"
+        )
+    return load_class(type_name, package, kind, what)
+
+
+def load_class(name: str, builtin: str, kind: type | None, what: str) -> type[Any]:
+    """The class that a `type` key names: a built-in's file in the package builtin, or module:Class."""
+    module_name, _, class_name = name.partition(":")
+    if not class_name:
+        module_name, class_name = f"{builtin}.{name}", name.capitalize()
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise ConfigError(f"{what} = {name!r}: cannot be imported ({error})") from None
+    except AttributeError:
+        raise ConfigError(f"{what} = {name!r}: module {module_name} has no {class_name}") from None
+    if not isinstance(found, type) or (kind is not None and not issubclass(found, kind)):
+        raise ConfigError(f"{what} = {name!r}: is not a class of the right kind")
+    return found
+
+
+def typed_outputs(tables: Any, problems: list[str]) -> dict[str, OutputSettings]:
+    """Validates each [outputs.NAME] against its own class's Settings."""
+    if not isinstance(tables, dict):
+        problems.append("outputs must be tables: [outputs.NAME]")
+        return {}
+    result = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+            problems.append(f"outputs.{name}.type is missing (there are: {', '.join(OUTPUT_TYPES)})")
+            continue
+        try:
+            settings = output_class(table["type"], f"outputs.{name}.type").Settings
+            result[name] = settings.model_validate(table)
+        except ConfigError as error:
+            problems.append(str(error))
+        except ValidationError as error:
+            problems += [sentence(settings, e, f"outputs.{name}") for e in error.errors(include_url=False)]
+    return result
+
+
+def typed_camera(table: Any, problems: list[str]) -> CameraSettings | None:
+    """Validates [camera], against the settings of its own class when it has a type."""
+    if not isinstance(table, dict):
+        problems.append("camera is missing: [camera] needs a source" if table is None else "camera must be a table")
+        return None
+    settings: type[CameraSettings] = CameraSettings
+    try:
+        if isinstance(own := table.get("type"), str):
+            settings = getattr(load_class(own, "edge.camera", None, "camera.type"), "Settings", CameraSettings)
+        return settings.model_validate(table)
+    except ConfigError as error:
+        problems.append(str(error))
+    except ValidationError as error:
+        problems += [sentence(settings, e, "camera") for e in error.errors(include_url=False)]
+    return None
+
+
+def type_parts(content: dict[str, Any], problems: list[str]) -> None:
+    """Replaces the tables of encoder and photo-eyes, where there are any, by the settings of their own classes."""
+    belt, items, lanes = (content.get(key) for key in ("belt", "items", "lanes"))
+    if isinstance(belt, dict) and "encoder" in belt:
+        encoder = _typed_part(belt["encoder"], "belt.encoder", encoder_class, ENCODER_TYPES, EncoderSettings, problems)
+        content["belt"] = {**belt, "encoder": encoder}
+    if isinstance(items, dict) and "trigger" in items:
+        eye = _typed_part(items["trigger"], "items.trigger", eye_class, EYE_TYPES, TriggerSettings, problems)
+        content["items"] = {**items, "trigger": eye}
+    if isinstance(lanes, list):
+        content["lanes"] = typed = list(lanes)
+        for i, lane in enumerate(lanes):
+            if isinstance(lane, dict) and "confirm" in lane:
+                key = f"lanes[{i}].confirm"
+                eye = _typed_part(lane["confirm"], key, eye_class, EYE_TYPES, ConfirmSettings, problems)
+                typed[i] = {**lane, "confirm": eye}
+
+
+def _typed_part(
+    table: Any,
+    key: str,
+    class_of: Callable[[str, str], type[Any]],
+    types: tuple[str, ...],
+    base: type[Settings],
+    problems: list[str],
+) -> Settings | None:
+    """Validates a table against base and the settings that the class named by its type brings, as one model."""
+    if not isinstance(table, dict) or not isinstance(table.get("type"), str):
+        problems.append(f"{key}.type is missing (there are: {', '.join(types)})")
+        return None
+    settings = base
+    try:
+        own = getattr(class_of(table["type"], f"{key}.type"), "Settings", base)
+        if not issubclass(base, own):
+            settings = own if issubclass(own, base) else create_model(own.__name__, __base__=(own, base))
+        return settings.model_validate(table)
+    except ConfigError as error:
+        problems.append(str(error))
+    except ValidationError as error:
+        problems += [sentence(settings, e, key) for e in error.errors(include_url=False)]
+    return None
+
+
+def sentence(model: type[BaseModel], error: Any, table: str = "") -> str:
+    """One validation error as a sentence: the key, what is wrong with its value, the nearest known key.
+
+    table is the dotted name of the table that model describes, empty for the whole file.
+    """
+    loc = error["loc"]
+    key = _key((table, *loc) if table else loc)
+    kind, said = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        known = list(_fields_at(model, loc[:-1]))
+        close = difflib.get_close_matches(str(loc[-1]), known, 1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        where = _key((table, *loc[:-1]) if table else loc[:-1])
+        where = f"[{where}]" if where else "the file"
+        return f"{key} is not a key of {where} ({hint}it has: {', '.join(known)})"
+    if kind == "missing":
+        return f"{key} is missing"
+    return f"{key} = {error['input']!r}: {said[0].lower() + said[1:]}"
+
+
+def _key(loc: tuple[Any, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *get_args(annotation)]
+        inner = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not inner:
+            return []
+        model = inner[0]
+    return list(model.model_fields)
