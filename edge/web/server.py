@@ -27,7 +27,7 @@ THREADS = MAX_VIEWERS + MAX_RUNNING + MAX_WAITING + 6
 def serve(listening: socket.socket, channel: Channel) -> None:
     """Serves one line until its channel ends or SIGTERM comes. Both sockets are this process's own."""
     # Before any thread is born: they inherit it. The line has the processor first.
-    os.nice(NICENESS)
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)  # not nice(): the line it was started by may run before others
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the line's to handle; it ends this process
     cv2.setNumThreads(1)
     hello, _ = channel.receive()
