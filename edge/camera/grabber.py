@@ -11,10 +11,10 @@ import numpy as np
 
 import edge.camera
 from edge.camera import CameraSettings, CameraStalled, Shot, Source, answers, is_recorded, redacted
-from edge.camera.health import CameraFrozen, Health, Sign, Size
+from edge.camera.health import CameraChanged, CameraFrozen, Health, Sign, Size
 from edge.camera.reading import Reading
 from edge.clock import Clock
-from edge.errors import CameraError
+from edge.errors import CameraError, SortlineError
 from edge.records import Frame, Incident
 
 State = Literal["opening", "running", "away", "ended", "stopped"]
@@ -98,7 +98,7 @@ class FrameGrabber:
         self._state: State = "opening"
         self._text = "is being opened"
         self._trouble: dict[str, None] = {}
-        self._outage: str | None = None
+        self._outages: list[str] = []
         self._slot: Frame | None = None
         self._frames = 0
         self._skipped = 0
@@ -114,10 +114,10 @@ class FrameGrabber:
             self._finite = True
             try:
                 self._first_source = self._open(self._settings, self._clock)
-            except CameraError as error:
+            except SortlineError as error:
                 self._set("stopped", str(error))
                 raise
-        self._thread = threading.Thread(target=self._keep, name="camera", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
         self._thread.start()
 
     def take(self, timeout_s: float) -> Frame | None:
@@ -175,6 +175,17 @@ class FrameGrabber:
 
     # The keeper's thread: one reading after the other.
 
+    def _run(self) -> None:
+        """The camera is kept whatever happens to those who are told of it: a journal, a page."""
+        while not self._stopping and self._state != "ended":
+            try:
+                self._keep()
+            except Exception as error:
+                self._set("away", f"its keeper failed and begins again ({type(error).__name__}: {error})")
+                if self._reading is not None:
+                    self._reading.abandon()
+                self._sleep_until(self._clock.now() + LAST_RETRY_S)
+
     def _keep(self) -> None:
         pause_s = FIRST_RETRY_S
         stuck: list[Reading] = []
@@ -230,9 +241,10 @@ class FrameGrabber:
         with self._frame:
             self._captures.clear()  # the gap is no part of the rate
         self._health.reopened()
-        if self._outage is None:
-            self._outage = name
-            self._tell(Sign(name, cause, "it is opened again until pictures come"))
+        # One outage, one name: how it began. That the camera came back another is told all the same.
+        if not self._outages or (name == CameraChanged.incident and name not in self._outages):
+            self._outages.append(name)
+            self._tell(Sign(name, cause, "it is opened again until pictures come that can be used"))
 
     def _pause(self, seconds: float) -> None:
         """Waits, but not on when a camera that could not be reached at all can be reached again."""
@@ -264,16 +276,16 @@ class FrameGrabber:
         repeated = self._last_at is not None and at <= self._last_at
         if source.live:
             signs += self._health.look(pixels, at, self._clock.now(), repeated)
-            if self._outage and not (self._outage == CameraFrozen.incident and self._health.frozen):
-                signs.append(Sign(self._outage, "pictures come again", "they are used again", recovered=True))
-                self._outage = None
+            if self._outages and not (CameraFrozen.incident in self._outages and self._health.frozen):
+                signs += [Sign(name, "pictures come again", "they are used again", True) for name in self._outages]
+                self._outages = []
         if not repeated:
-            self._offer(pixels, at, shot.dropped, source.describe())
+            self._offer(pixels, at, shot.dropped, source)
         for sign in signs:
             self._tell(sign)
         return True
 
-    def _offer(self, pixels: np.ndarray, at: float, dropped: int, text: str) -> None:
+    def _offer(self, pixels: np.ndarray, at: float, dropped: int, source: Source) -> None:
         frame = Frame(self._frames + dropped, at, self._position_at(at), pixels)
         with self._frame:
             self._frames += 1 + dropped
@@ -282,7 +294,8 @@ class FrameGrabber:
             self._last_at = at
             self._slot = frame
             self._shape = (pixels.shape[1], pixels.shape[0])
-            self._state, self._text = "running", text
+            if self._state != "running":
+                self._state, self._text = "running", source.describe()
             self._frame.notify_all()
 
     def _sleep_until(self, until: float) -> None:

@@ -18,8 +18,9 @@ PORTS = {"rtsp": 554, "rtsps": 322, "http": 80, "https": 443}
 class Stream(Apart):
     """A network camera. RTSP pictures keep the spacing of the camera's own clock.
 
-    RTP timestamps say how far pictures are apart, not when the first one was taken, and the network
-    and decoder add a delay that cannot be measured from here: `delay_ms` takes it off. An HTTP stream
+    RTP timestamps say how far pictures are apart, not when the first one was taken, and encoder, network
+    and decoder add a delay that cannot be measured from here: `delay_ms` takes it off. (Of H.264, FFMPEG
+    hands a picture on when the next one begins: one interval of it is always there.) An HTTP stream
     of JPEGs has no timestamps; what FFMPEG shows for it is a guess of 25 fps and is not used.
 
     Size, rate, exposure and gain are set on the camera's own page: those asked for here that the

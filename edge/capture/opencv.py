@@ -66,7 +66,7 @@ class OpencvCapture:
         self._capture.release()
 
     def _drained(self) -> tuple[float, float]:
-        """Throws away what was collected while opening, up to a second of it; the times of the first new picture.
+        """Throws away what was collected while opening; the times of the first new picture.
 
         A picture of that backlog comes sooner after its predecessor than it was taken after it.
         """
@@ -126,7 +126,7 @@ def _set(capture: cv2.VideoCapture, wanted: dict[str, float | None]) -> list[str
         capture.set(PROPERTIES[name], value)
     has = {name: capture.get(PROPERTIES[name]) for name in asked}
     return [
-        f"{name} {_shown(name, value)} (it has {_shown(name, has[name])})"
+        f"{name} {_shown(name, value)} ({f'it has {_shown(name, has[name])}' if has[name] >= 0 else 'it cannot'})"
         for name, value in asked.items()
         if abs(has[name] - value) > 0.01 * max(abs(value), 1.0)
     ]

@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 from edge.camera import CameraSettings, Shot
+from edge.camera.grabber import FrameGrabber
+from edge.clock import MonotonicClock
 from edge.errors import CameraError
-from tests.edge.camera.conftest import Rig
-from tests.edge.camera.sources import Hanging, Opener, Scripted, camera, noise
+from edge.records import Incident
+from tests.edge.camera.conftest import HANG_S, Rig
+from tests.edge.camera.sources import Hanging, Opener, Scripted, Still, camera, noise
 
 Grab = Callable[..., Rig]
 
@@ -164,6 +167,25 @@ def test_a_camera_that_is_absent_at_first_is_waited_for_and_picked_up(grab: Grab
     assert rig.names() == [("camera_lost", False), ("camera_lost", True)]
 
 
+def test_a_camera_that_can_be_reached_again_is_opened_before_its_pause_is_over(
+    grab: Grab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.camera.grabber.FIRST_RETRY_S", 60.0)
+    there = threading.Event()
+    monkeypatch.setattr(Still, "answers", staticmethod(lambda settings: there.is_set()), raising=False)
+
+    def open_it() -> Scripted:
+        if not there.is_set():
+            raise CameraError("cannot be reached")
+        return Scripted(camera())
+
+    rig = grab(Opener(open_it), source="x", type="tests.edge.camera.sources:Still")
+    rig.wait_for("camera_lost")
+    assert rig.grabber.take(0.6) is None
+    there.set()
+    rig.take()
+
+
 def test_whatever_a_camera_class_raises_it_is_lost_and_not_the_line(grab: Grab) -> None:
     boom = Scripted([Shot(noise(0), 1.0), ZeroDivisionError("division by zero")])
     rig = grab(Opener(lambda: boom, lambda: Scripted(camera())))
@@ -204,6 +226,28 @@ def test_readings_that_are_over_leave_no_picture_behind(grab: Grab) -> None:
         assert [picture() for picture in lost[:2]] == [None, None]
     finally:
         gc.enable()
+
+
+def test_one_who_fails_to_listen_to_an_incident_does_not_cost_the_line_its_camera(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("edge.camera.grabber.LAST_RETRY_S", 0.1)
+    told: list[str] = []
+
+    def deaf(incident: Incident) -> None:
+        told.append(incident.name)
+        if len(told) == 1:
+            raise OSError("the journal's disk is full")
+
+    opener = Opener(lambda: Scripted(camera(pictures=1)), lambda: Scripted(camera()))
+    grabber = FrameGrabber(CameraSettings(source=0), MonotonicClock(), lambda at: at, deaf, opener)
+    grabber.start()
+    try:
+        while len(opener.opened) < 2:
+            grabber.take(0.1)
+        assert grabber.take(HANG_S) is not None
+    finally:
+        grabber.stop()
 
 
 # Sources that hang
@@ -269,9 +313,6 @@ def test_stop_works_while_the_camera_is_away_and_may_be_called_twice(grab: Grab)
 
 
 def test_stop_before_start_does_nothing(grab: Grab) -> None:
-    from edge.camera.grabber import FrameGrabber
-    from edge.clock import MonotonicClock
-
     grabber = FrameGrabber(CameraSettings(source=0), MonotonicClock(), lambda at: at, lambda incident: None)
     grabber.stop()
     assert grabber.take(1.0) is None
@@ -386,8 +427,12 @@ def test_another_shape_is_refused_in_words_until_the_camera_is_set_back(grab: Gr
     while rig.grabber.stats().text.find("36x64") < 0:
         time.sleep(0.005)
     assert "another shape shows another piece of belt" in rig.grabber.stats().text
-    rig.wait_for("camera_lost", recovered=True)
+    assert rig.grabber.stats().trouble == ("camera_lost", "camera_changed")
+    rig.wait_for("camera_changed", recovered=True)
     assert rig.take().pixels.shape == (36, 64, 3)
+    assert sorted(rig.names()) == [
+        (name, recovered) for name in ("camera_changed", "camera_lost") for recovered in (False, True)
+    ]
 
 
 def test_another_rate_after_an_outage_is_told(grab: Grab) -> None:
