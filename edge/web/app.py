@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from edge.config import LineConfig
 from edge.model import Classifier
 from edge.web.bodies import BadBody, read_body
+from edge.web.channel import to_json
 from edge.web.guard import guard
 from edge.web.history import History
 from edge.web.hub import STALE_S, Hub, TooManyViewers
@@ -107,8 +108,9 @@ def _add_page(app: Flask, hub: Hub) -> None:
         newest = hub.jpeg(PICTURE_WAIT_S)
         if newest is None:
             return _later("The camera has given no picture yet", 2)
-        seq, jpeg = newest
-        return Response(jpeg, mimetype="image/jpeg", headers={"Sortline-Frame": str(seq)})
+        about, jpeg = newest
+        # With the picture comes what is seen in it, so that no box is ever drawn on another picture.
+        return Response(jpeg, mimetype="image/jpeg", headers={"Sortline-Picture": to_json(about).decode()})
 
     @app.get("/crops/<int:item_id>.jpg")
     def crop(item_id: int) -> ResponseReturnValue:

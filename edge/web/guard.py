@@ -32,13 +32,18 @@ def guard(app: Flask, token: str | None, host: str) -> None:
 
     With a token, everything but health needs it: as `Authorization: Bearer`, or as the cookie that
     /login gives a browser for it. Calls that change something, or cost something, must come from this
-    site's own pages or from a program, never from another site's page; and on a loopback address the
-    name asked for must be this machine's, so that no other site's name can be pointed at it.
+    site's own pages or from a program, never from another site's page. Without a token, on a loopback
+    address, the name asked for must be this machine's, so that a stranger's site whose name is pointed
+    here (DNS rebinding) is not taken for this one.
     """
 
     @app.before_request
     def check() -> ResponseReturnValue | None:
-        if host in LOOPBACK_NAMES and (urlsplit(f"//{request.host}").hostname or "") not in LOOPBACK_NAMES:
+        if (
+            token is None
+            and host in LOOPBACK_NAMES
+            and (urlsplit(f"//{request.host}").hostname or "") not in LOOPBACK_NAMES
+        ):
             raise MisdirectedRequest("This server answers to the name of this machine only")
         if request.method not in {"GET", "HEAD", "OPTIONS"} and not _from_here(request):
             raise Forbidden("Calls from the page of another site are refused")

@@ -87,9 +87,9 @@ class Hub:
         self._logged = 0
         self._state_event = self._picture_event = b""
         self._states = self._pictures = 0
-        self._picture: tuple[int, np.ndarray] | None = None
+        self._picture: tuple[dict[str, Any], np.ndarray] | None = None
         self._picture_at = -float("inf")
-        self._jpeg: tuple[int, bytes] | None = None
+        self._jpeg: tuple[dict[str, Any], bytes] | None = None
         self._encoding = threading.Lock()
         self._viewers = 0
         self._asked_at = -float("inf")
@@ -150,8 +150,8 @@ class Hub:
     def set_picture(self, about: dict[str, Any], pixels: np.ndarray) -> None:
         """The newest picture, uint8 [h, w, 3] BGR, and what is seen in it."""
         with self._changed:
-            self._picture, self._picture_at = (about["seq"], pixels), time.monotonic()
             shown = {key: about[key] for key in ("seq", "position_mm", "full", "items")}
+            self._picture, self._picture_at = (shown, pixels), time.monotonic()
             self._picture_event = _event("picture", shown)
             self._pictures += 1
             self._changed.notify_all()
@@ -201,8 +201,11 @@ class Hub:
         with self._changed:
             return self._decisions.get(item_id, ({}, None))[1]
 
-    def jpeg(self, wait_s: float = 0.0) -> tuple[int, bytes] | None:
-        """The newest picture's frame number and JPEG, encoded once however many ask; waits for a fresh one."""
+    def jpeg(self, wait_s: float = 0.0) -> tuple[dict[str, Any], bytes] | None:
+        """The newest picture: what is seen in it, and its JPEG, encoded once however many ask.
+
+        Waits for a fresh one; None when there never was one.
+        """
         with self._changed:
             self._asked_at = time.monotonic()
         self._want_picture_or_not()
@@ -214,7 +217,7 @@ class Hub:
         if picture is None:
             return None
         with self._encoding:
-            if self._jpeg is None or self._jpeg[0] != picture[0]:
+            if self._jpeg is None or self._jpeg[0] is not picture[0]:
                 self._jpeg = (picture[0], _jpeg(picture[1]))
             return self._jpeg
 

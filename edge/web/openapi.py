@@ -224,7 +224,10 @@ def _line() -> Schema:
                     "200": {
                         "description": "At most 960 pixels wide",
                         "headers": {
-                            "Sortline-Frame": {"description": "The frame's number", "schema": {"type": "integer"}}
+                            "Sortline-Picture": {
+                                "description": "JSON: seq, position_mm, full (width, height), items with boxes",
+                                "schema": {"type": "string"},
+                            }
                         },
                         **jpeg,
                     },

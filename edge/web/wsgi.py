@@ -66,6 +66,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             # Looking ahead keeps the socket watched while an answer streams, so a viewer who leaves is noticed.
             channel_request_lookahead=1,
             outbuf_high_watermark=1 << 20,
+            # A proxy on this machine may say that its client came by https, and nothing else.
+            trusted_proxy="127.0.0.1",
+            trusted_proxy_headers={"x-forwarded-proto"},
             clear_untrusted_proxy_headers=True,
             log_socket_errors=False,
         )

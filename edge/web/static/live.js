@@ -299,24 +299,21 @@ function incidentEntry(incident) {
 // ---- The picture, and over it what belongs to exactly that picture ----
 
 const view = {
-  waiting: null, // the newest picture event that was not fetched yet
-  known: new Map(), // picture events by frame number: an answer may be newer than the question
+  due: false, // a newer picture than the one on the screen has been announced
   busy: false,
 
-  announce(about) {
-    view.waiting = about;
-    view.known.set(about.seq, about);
-    if (view.known.size > 12) view.known.delete(view.known.keys().next().value);
+  announce() {
+    view.due = true;
     if (!view.busy && !document.hidden) view.fetch();
   },
 
   async fetch() {
     view.busy = true;
-    view.waiting = null;
+    view.due = false;
     try {
       const answer = await fetch("/picture.jpg", { cache: "no-store" });
       if (!answer.ok) return;
-      const seq = Number(answer.headers.get("Sortline-Frame"));
+      const about = JSON.parse(answer.headers.get("Sortline-Picture"));
       const picture = await createImageBitmap(await answer.blob());
       const canvas = $("picture");
       if (canvas.width !== picture.width || canvas.height !== picture.height) {
@@ -326,12 +323,12 @@ const view = {
       canvas.getContext("2d").drawImage(picture, 0, 0);
       picture.close();
       $("notice").hidden = true;
-      if (view.known.has(seq)) view.annotate(view.known.get(seq));
+      view.annotate(about);
     } catch {
       // A picture that was cut off is followed by the next one.
     } finally {
       view.busy = false;
-      if (view.waiting && !document.hidden) view.fetch();
+      if (view.due && !document.hidden) view.fetch();
     }
   },
 
@@ -417,7 +414,7 @@ const handlers = {
     line.incidents.set(incident.number, incident);
     showIncidents();
   },
-  picture: (about) => view.announce(about),
+  picture: view.announce,
 };
 
 const stream = {

@@ -208,3 +208,10 @@ def test_another_name_that_points_here_is_not_answered(client: FlaskClient) -> N
     assert client.get("/state.json", headers={"Host": "evil.example"}).status_code == 421
     for name in ("localhost:1", "127.0.0.1:8080", "[::1]:8080"):
         assert client.get("/healthz", headers={"Host": name}).status_code == 200
+
+
+def test_behind_a_proxy_that_keeps_the_name_the_token_opens_the_page(guarded: FlaskClient) -> None:
+    name = {"Host": "line1.example", "Origin": "http://line1.example"}
+    assert guarded.post("/login", data={"token": TOKEN}, headers=name).status_code == 302
+    assert guarded.post("/commands", json=PAUSE, headers=BEARER | name).status_code == 202
+    assert guarded.post("/commands", json=PAUSE, headers=BEARER | name | {"Host": "line2.example"}).status_code == 403

@@ -117,8 +117,8 @@ def test_one_who_asks_for_a_single_picture_gets_a_fresh_one(hub: Hub, told: list
     show(hub, 3)
     asker.join(20)
     assert told == [{"kind": "want_picture", "on": True}]
-    seq, jpeg = answer[0]
-    assert (seq, jpeg[:3]) == (3, b"\xff\xd8\xff")
+    about, jpeg = answer[0]
+    assert (about["seq"], jpeg[:3]) == (3, b"\xff\xd8\xff")
 
 
 def test_a_picture_is_encoded_once_for_all(hub: Hub) -> None:
@@ -128,7 +128,7 @@ def test_a_picture_is_encoded_once_for_all(hub: Hub) -> None:
     show(hub, 4)
     third = hub.jpeg()
     assert third is not None
-    assert third[0] == 4
+    assert third[0]["seq"] == 4
 
 
 def test_closing_lets_every_viewer_go(hub: Hub) -> None:

@@ -1,9 +1,14 @@
 """/metrics: names, units and numbers that Prometheus' own parser reads."""
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge import web
 from edge.web.hub import Hub
 from tests.edge.web import fake_line
 from tests.edge.web.conftest import painted
@@ -82,3 +87,20 @@ def test_every_name_says_its_unit_or_its_kind(client: FlaskClient, hub: Hub) -> 
     for family in families:
         assert family.documentation
         assert not family.name.endswith(("_ms", "_mm", "_milliseconds"))
+
+
+def test_every_metric_that_the_grafana_dashboard_draws_is_told(client: FlaskClient, hub: Hub) -> None:
+    state = fake_line.state_at(60.0, 100)
+    state["stages"]["margin"] = state["stages"]["waiting"]
+    hub.set_state(state)
+    client.get("/healthz")
+    told = {name for name, _ in samples(client)}
+    dashboard = json.loads((Path(web.__file__).parent / "grafana.json").read_text())
+    drawn = {
+        name
+        for panel in dashboard["panels"]
+        for target in panel["targets"]
+        for name in re.findall(r"\bsortline_\w+", target["expr"])
+    }
+    assert len(drawn) >= 12
+    assert drawn <= told

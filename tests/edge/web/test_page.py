@@ -191,8 +191,7 @@ def test_boxes_belong_to_the_picture_they_lie_on(page: Any) -> None:
     """
     for _ in range(10):
         for colour in until(lambda: page.execute_script(script)):
-            assert max(colour) < 100
-            assert max(colour) - min(colour) < 25
+            assert max(colour) - min(colour) < 60  # the parts' own colours: 120 and more
         time.sleep(0.1)
 
 

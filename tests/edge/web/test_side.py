@@ -107,7 +107,9 @@ def test_pictures_flow_only_while_somebody_watches(line: Started) -> None:
         assert about["full"] == [1280, 720]
         assert [item["id"] for item in about["items"]] == [item["id"] for item in fake_line.items_at(60.0)]
         with urllib.request.urlopen(side.url + "picture.jpg", timeout=20) as picture:
-            assert picture.headers["Sortline-Frame"] == str(frame.seq)
+            about = json.loads(picture.headers["Sortline-Picture"])
+            assert about["seq"] == frame.seq
+            assert len(about["items"]) == len(fake_line.items_at(60.0))
     wait_for(lambda: not side.wants_picture)
 
 
