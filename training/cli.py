@@ -297,9 +297,6 @@ def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progr
 @contextmanager
 def _session(options: argparse.Namespace) -> Iterator[Progress]:
     """The process made ready for heavy work, with progress bars on stderr while it lasts."""
-    if not options.debug:
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
     _keep_freed_memory()
     import cv2
     import torch
@@ -310,8 +307,18 @@ def _session(options: argparse.Namespace) -> Iterator[Progress]:
     cv2.setNumThreads(1)  # pictures are decoded by as many threads as there are cores already
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
     console = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress:
-        yield progress
+    silenced = logging.root.manager.disable
+    with (
+        warnings.catch_warnings(),
+        Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress,
+    ):
+        if not options.debug:
+            warnings.simplefilter("ignore")
+            logging.disable(logging.WARNING)
+        try:
+            yield progress
+        finally:
+            logging.disable(silenced)
 
 
 def _keep_freed_memory() -> None:

@@ -206,18 +206,25 @@ def default_size(files: Sequence[File], looks: int = 200) -> int:
 
 
 def read(
-    root: str | Path, height: int, width: int, resize: Resize, progress: Progress, scratch: Path | None = None
+    root: str | Path,
+    height: int,
+    width: int,
+    resize: Resize,
+    progress: Progress,
+    scratch: Path | None = None,
+    memory_bytes: int | None = None,
 ) -> Pictures:
     """Reads every picture of a dataset folder once; what cannot be read is left out and named.
 
-    Pictures that need more than a quarter of the machine's memory are kept in a deleted file in the
-    scratch folder and mapped from there. Raises DatasetError when there is nothing to read.
+    Pictures that need more than memory_bytes, by default a quarter of the machine's memory, are kept
+    in a deleted file in the scratch folder and mapped from there. Raises DatasetError when there is
+    nothing to read.
     """
     root = Path(root)
     files, skipped = find(root)
     if not files:
         raise DatasetError(f"{root}: has no class folders; a dataset is a folder with one folder of pictures a class")
-    store = _allocate((len(files), height, width, 3), scratch)
+    store = _allocate((len(files), height, width, 3), scratch, memory_bytes)
 
     def read_one(row: int) -> str | PictureError:
         """Decodes one picture into its row; returns the SHA-256 of its bytes, or what was wrong."""
@@ -268,6 +275,8 @@ def load(
     pictures = read(root, height, width, resize, progress, scratch)
     if len(pictures.classes) < 2:
         raise DatasetError(f"{root}: has one class ({pictures.classes[0]}); a classifier needs at least two")
+    if unread := sorted(set(pictures.classes) - {file.label for file in pictures.files}):
+        raise DatasetError(f"{root}: no picture of class {unread[0]!r} can be read")
     of_part = split(pictures.files, seed, pictures.root)
     parts = {}
     for name in PARTS:
@@ -325,10 +334,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _allocate(shape: tuple[int, ...], scratch: Path | None) -> np.ndarray:
+def _allocate(shape: tuple[int, ...], scratch: Path | None, memory_bytes: int | None) -> np.ndarray:
     """Room for all pictures: memory, or a file of the scratch folder that vanishes with the process."""
-    size = int(np.prod(shape))
-    if size <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4:
+    if memory_bytes is None:
+        memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    if int(np.prod(shape)) <= memory_bytes:
         return np.zeros(shape, np.uint8)
     with tempfile.TemporaryFile(dir=scratch) as file:
         return np.memmap(file, np.uint8, "w+", shape=shape)

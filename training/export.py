@@ -115,7 +115,7 @@ def dress(
         for node in graph.node:
             node.input[:] = [planes if name == quantizer.output[0] else name for name in node.input]
         graph.node.remove(quantizer)
-    elif front.zero_is_whole and (len(scale) == len(zero) == 1 or opset >= 13):
+    elif front.zero_is_whole and opset >= (10 if len(scale) == len(zero) == 1 else 13):
         each = max(len(scale), len(zero))
         shape: tuple[int, ...] = () if each == 1 else (each,)
         inputs = [

@@ -1,6 +1,7 @@
 """Writing files so that a reader, or a power cut, finds either the old one whole or the new one whole."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from training.errors import TrainingError
@@ -17,5 +18,6 @@ def write_atomically(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot be written ({error.strerror})") from None

@@ -118,8 +118,8 @@ def fit(data: Dataset, settings: FitSettings, folder: Path, progress: Progress, 
         torch.manual_seed(settings.seed * 100_003 + epoch)
         started = perf_counter()
         stage: Literal["head", "all"] = "head" if epoch < settings.head_epochs else "all"
-        network.train()  # in both stages: batch norms get used to these pictures while the head learns
-        network.backbone.requires_grad_(stage == "all")
+        network.train()
+        network.backbone.requires_grad_(stage == "all").train(stage == "all")
 
         # A remainder smaller than a batch is left out; the next epoch's order leaves out another.
         order = torch.randperm(len(data.train))[: steps * settings.batch]

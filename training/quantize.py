@@ -63,7 +63,7 @@ def percentile(values: Histogram, kept: float = 0.9999) -> Range:
     share = np.cumsum(values.counts) / values.counts.sum()
     first = int(np.searchsorted(share, (1 - kept) / 2))
     last = int(np.searchsorted(share, (1 + kept) / 2))
-    return float(values.edges[first]), float(values.edges[min(last + 1, BINS)])
+    return min(float(values.edges[first]), 0.0), max(float(values.edges[min(last + 1, BINS)]), 0.0)
 
 
 def entropy(values: Histogram) -> Range:
@@ -76,6 +76,8 @@ def entropy(values: Histogram) -> Range:
     largest = max(abs(values.low), abs(values.high))
     counts, edges = np.histogram(np.abs(middles), BINS, (0, largest), weights=values.counts)
     counts[0] = counts[1]  # zeros are exact at any scale, and so many that they would drown the rest
+    if not counts.any():
+        return values.low, values.high
     levels = 256 if values.low >= 0 else 128
     best, threshold = np.inf, largest
     for size in range(levels, BINS + 1, 16):

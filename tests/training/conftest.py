@@ -1,0 +1,55 @@
+"""What the training tests share: a small dataset, a silent progress bar, one finished run.
+
+Without torch the tests of this folder are left out.
+"""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+if find_spec("torch") is None:
+    collect_ignore_glob = ["test_*.py"]
+else:
+    from tests.training.pictures import SHAPES, write_pictures
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small steps are faster on one thread than shared between two, most of all on a busy machine."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of three shapes, 40 pictures each, that no test may write to."""
+    return write_pictures(tmp_path_factory.mktemp("shapes"), dict.fromkeys(SHAPES, 40))
+
+
+@pytest.fixture
+def progress() -> Iterator[Progress]:
+    """A progress display that shows nothing."""
+    with Progress(disable=True) as silent:
+        silent.console.quiet = True
+        yield silent
+
+
+@pytest.fixture(scope="session")
+def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was fitted, exported and quantized; read only."""
+    from training.fit import FitSettings
+    from training.run import Run
+
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    with Progress(disable=True) as silent:
+        silent.console.quiet = True
+        settings = FitSettings.choose(network="simple_cnn", epochs=6, batch=16, lr=0.003)
+        run = Run.start(folder, shapes, "shapes", settings, silent, size=32)
+        run.fit()
+        run.export()
+        run.quantize()
+    return folder

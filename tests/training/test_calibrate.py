@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from training.calibrate import calibration_error, choose_thresholds, fit_temperature, softmax
+
+
+def honest(n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are right as often as softmax(logits / temperature) says, and their labels."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (n, 4))
+    probabilities = softmax(logits, temperature)
+    labels = np.array([rng.choice(4, p=row) for row in probabilities])
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
+    logits, labels = honest(20_000, temperature)
+    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.06)
+
+
+def test_a_validation_part_without_a_mistake_asks_for_no_infinite_confidence() -> None:
+    labels = np.arange(100) % 4
+    logits = 8.0 * np.eye(4)[labels]
+    confidence = softmax(logits, fit_temperature(logits, labels)).max(1)
+    assert confidence.mean() == pytest.approx(1 - 1 / 102, abs=1e-3)
+
+
+def test_a_useless_network_gets_the_highest_temperature_not_an_error() -> None:
+    logits = np.random.default_rng(1).normal(0, 5, (500, 3))
+    assert fit_temperature(logits, np.zeros(500, int)) == pytest.approx(20, rel=0.3)
+
+
+def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
+    probabilities = np.array([[0.9, 0.1]] * 10)
+    assert calibration_error(probabilities, np.array([0] * 9 + [1])) == pytest.approx(0, abs=1e-9)
+    assert calibration_error(probabilities, np.array([0] * 5 + [1] * 5)) == pytest.approx(0.4)
+    logits, labels = honest(20_000, 1.0)
+    assert calibration_error(softmax(logits), labels) < 0.02
+    assert calibration_error(softmax(logits, 0.3), labels) > 0.1
+
+
+def test_a_class_without_mistakes_keeps_the_lowest_threshold() -> None:
+    probabilities = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
+    assert choose_thresholds(probabilities, np.array([0, 0, 1]), ("a", "b")) == {"a": 0.5, "b": 0.5}
+
+
+def test_a_threshold_shuts_out_the_mistakes_below_it() -> None:
+    confidence = np.array([0.99, 0.97, 0.95, 0.70, 0.60])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    thresholds = choose_thresholds(probabilities, np.array([0, 0, 0, 1, 0]), ("a", "b"))
+    assert 0.70 < thresholds["a"] < 0.95
+    assert thresholds["b"] == 0.5
+
+
+def test_a_class_that_is_always_wrong_gets_a_threshold_above_its_most_confident_mistake() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
+    assert 0.9 < choose_thresholds(probabilities, np.array([1, 1]), ("a", "b"))["a"] < 1

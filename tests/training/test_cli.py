@@ -1,0 +1,157 @@
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.model import Classifier
+from tests.training.pictures import SHAPES, write_pictures
+from tests.training.test_package import brightest_channel
+from training.cli import main
+
+ONE = ("--threads", "1")
+TINY = ("--network", "simple_cnn", "--size", "32", "--epochs", "4", "--batch", "16", "--lr", "0.003", *ONE)
+
+
+def test_build_makes_one_measured_file_a_report_and_a_run_folder(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pictures = write_pictures(tmp_path / "pictures", dict.fromkeys(SHAPES, 40))
+    (pictures / "disc" / "broken.jpg").write_bytes(b"\xff\xd8 torn")
+    out = tmp_path / "models" / "shapes.onnx"
+    words = ["build", str(pictures), "--out", str(out), "--run", str(tmp_path / "run"), *TINY]
+    assert main(words) == 0
+    card = Classifier(out, provider="cpu").card
+    assert card.name == "shapes"
+    assert card.test["pictures"] == 18
+    assert card.test["shipped"] in {"fp32", "int8"}
+    assert {"torch", "fp32", "int8"} < set(card.test)
+    assert card.test["fp32"]["accuracy"] >= 0.9
+    report = out.with_suffix(".md").read_text()
+    assert f"sortline-train {' '.join(words)}" in report
+    assert "| torch |" in report
+    assert f"{card.test['shipped']} (ships)" in report
+    shown = capfd.readouterr()
+    assert "(ships)" in shown.out
+    assert "left out: disc/broken.jpg: is not a picture" in shown.err
+    assert "epoch  4/4" in shown.err
+    assert "Warning" not in shown.err
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        *("settings.json", "history.json", "checkpoint.pt", "weights.pt"),
+        *("core.onnx", "fp32.onnx", "int8.onnx"),
+    }
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_the_steps_one_by_one_make_the_same_files(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(tmp_path / "run")
+    assert main(["fit", str(shapes), "--out", run, *TINY]) == 0
+    assert main(["export", run, *ONE]) == 0
+    assert main(["quantize", run, *ONE]) == 0
+    figures = tmp_path / "figures.json"
+    assert main(["evaluate", f"{run}/int8.onnx", str(shapes), "--json", str(figures), *ONE]) == 0
+    evaluation = json.loads(figures.read_text())
+    assert evaluation["count"] == 18
+    shown = capsys.readouterr().out
+    assert "of the rest" in shown
+    assert "recall" in shown
+
+
+def test_a_finished_run_can_be_resumed_and_is_left_as_it_is(finished: Path, shapes: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    before = (run / "weights.pt").read_bytes()
+    assert main(["fit", str(shapes), "--out", str(run), "--resume", *ONE]) == 0
+    assert (run / "weights.pt").read_bytes() == before
+
+
+def test_package_split_and_draw_do_what_they_say(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    brightest_channel(tmp_path / "theirs.onnx")
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    words = ["--labels", str(tmp_path / "labels.txt"), "--size", "16", "--range", "0-1", "--softmax"]
+    colours = ["--mean", "0.485", "0.456", "0.406", "--std", "0.229", "0.224", "0.225"]
+    out = tmp_path / "ours.onnx"
+    assert main(["package", str(tmp_path / "theirs.onnx"), "--out", str(out), *words, *colours]) == 0
+    assert Classifier(out, provider="cpu").card.classes == ("red", "green", "blue")
+    assert main(["split", str(shapes), str(tmp_path / "parted"), "--seed", "1"]) == 0
+    assert len(list((tmp_path / "parted" / "test" / "disc").iterdir())) == 6
+    assert main(["draw", str(tmp_path / "parts"), "--pictures-per-class", "2", "--size", "64"]) == 0
+    folders = sorted((tmp_path / "parts").iterdir())
+    assert len(folders) >= 5
+    assert all(len(list(folder.iterdir())) == 2 for folder in folders)
+    assert "3 classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "says"),
+    [
+        ("build {tmp}/none --out {tmp}/a.onnx", 2, "none: no such folder"),
+        ("build {shapes} --out {tmp}/a.pt", 2, "a.pt: the file to write must end in .onnx"),
+        ("build {tmp}/empty --out {tmp}/a.onnx", 2, "empty/cat: has no picture in it"),
+        ("build {shapes} --out {tmp}/a.onnx --network lenet", 2, "invalid choice: 'lenet'"),
+        ("build {shapes} --out {tmp}/a.onnx --size 100", 2, "'100' is not a multiple of 32"),
+        ("build {shapes} --out {tmp}/a.onnx --lr much", 2, "'much' is not a number"),
+        ("build {shapes} --out {tmp}/a.onnx --run {finished}", 2, "holds a run already; name a new folder"),
+        ("build {shapes} --out {tmp}/a.onnx --weights {tmp}/none.pt", 2, "none.pt: no such file of weights"),
+        ("build {shapes}", 2, "the following arguments are required: --out"),
+        ("fit {shapes} --out {tmp}/file", 1, "file: cannot be made"),
+        ("fit {shapes} --out {tmp}/none --resume", 2, "is not a run folder"),
+        ("fit {tmp}/other --out {finished} --resume", 2, "other: is not as it was when"),
+        ("export {tmp}", 2, "is not a run folder"),
+        ("quantize {tmp}/empty", 2, "is not a run folder"),
+        ("evaluate {tmp}/none.onnx {shapes}", 2, "none.onnx: no such model file"),
+        ("evaluate {tmp}/file {shapes}", 2, "is not an ONNX model"),
+        ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16", 2, "must name at least two classes"),
+        ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --mean 1 2", 2, "--mean: takes one"),
+        ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --std 0", 2, "--std: must not be 0"),
+        ("split {shapes} {finished}", 2, "is not an empty folder"),
+        ("draw {shapes} --pictures-per-class 0", 2, "'0' is not a whole number from 1 up"),
+        ("bake {shapes}", 2, "invalid choice: 'bake'"),
+        ("", 2, "required: COMMAND"),
+    ],
+)
+def test_a_wrong_input_gets_one_clear_sentence_and_an_exit_status(
+    words: str, status: int, says: str, shapes: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty" / "cat").mkdir(parents=True)
+    (tmp_path / "empty" / "dog").mkdir(parents=True)
+    (tmp_path / "file").write_text("a file")
+    write_pictures(tmp_path / "other", dict.fromkeys(SHAPES, 6))
+    try:
+        code = main(words.format(tmp=tmp_path, shapes=shapes, finished=finished).split())
+    except SystemExit as exit_:
+        code = int(str(exit_.code))
+    assert code == status
+    shown = capsys.readouterr().err.strip().splitlines()
+    assert says in shown[-1]
+    assert "Traceback" not in "\n".join(shown)
+
+
+def test_every_command_s_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("build", "fit", "export", "quantize", "evaluate", "package", "split", "draw"):
+        with pytest.raises(SystemExit) as exit_:
+            main([command, "--help"])
+        assert exit_.value.code == 0
+        assert f"example: sortline-train {command} " in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_comes_without_waiting_for_torch() -> None:
+    code = "import sys\nfrom training.cli import main\ntry: main(['--help'])\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=os.environ
+    )
+    assert done.stdout.strip().endswith("False")
+
+
+def test_a_traceback_is_shown_only_with_debug(tmp_path: Path) -> None:
+    from training.errors import DatasetError
+
+    with pytest.raises(DatasetError):
+        main(["split", str(tmp_path / "none"), str(tmp_path / "out"), "--debug"])

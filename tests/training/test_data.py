@@ -1,0 +1,193 @@
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from edge.model import Resize, to_pixels
+from edge.picture import read_picture
+from tests.training.pictures import SHAPES, draw, write_pictures
+from training.data import Dataset, default_size, find, load, read, write_split
+from training.errors import DatasetError
+
+
+def opened(root: Path, progress: Progress, seed: int = 0, size: int = 32) -> Dataset:
+    return load(root, size, size, Resize(), seed, progress)
+
+
+def test_every_class_is_split_70_15_15(shapes: Path, progress: Progress) -> None:
+    counts = opened(shapes, progress).counts()
+    assert counts == {
+        "train": dict.fromkeys(SHAPES, 28),
+        "val": dict.fromkeys(SHAPES, 6),
+        "test": dict.fromkeys(SHAPES, 6),
+    }
+
+
+def test_no_picture_is_in_two_parts_and_none_is_lost(shapes: Path, progress: Progress) -> None:
+    dataset = opened(shapes, progress)
+    names = [name for part in (dataset.train, dataset.val, dataset.test) for name in part.names]
+    assert sorted(names) == sorted(file.name for file in find(shapes)[0])
+
+
+def test_the_seed_decides_the_split(shapes: Path, progress: Progress) -> None:
+    first, again, other = (opened(shapes, progress, seed) for seed in (0, 0, 1))
+    assert first.test.names == again.test.names
+    assert first.test.names != other.test.names
+
+
+def test_a_new_class_leaves_the_parts_of_the_others_as_they_were(tmp_path: Path, progress: Progress) -> None:
+    root = write_pictures(tmp_path / "set", {"disc": 20, "square": 20})
+    before = set(opened(root, progress).test.names)
+    write_pictures(root, {"stripe": 20})
+    assert before < set(opened(root, progress).test.names)
+
+
+def test_pixels_and_labels_are_those_of_the_file_through_the_lines_own_resize(shapes: Path, progress: Progress) -> None:
+    dataset = opened(shapes, progress)
+    for position in (0, len(dataset.val) - 1):
+        name = dataset.val.names[position]
+        wanted = to_pixels(read_picture(shapes / name), 32, 32, Resize())
+        assert np.array_equal(dataset.val.pixels(slice(position, position + 1))[0], wanted)
+        assert dataset.classes[dataset.val.labels[position]] == name.split("/")[0]
+
+
+def test_a_given_test_folder_stays_untouched_and_validation_comes_off_train(tmp_path: Path, progress: Progress) -> None:
+    write_pictures(tmp_path / "train", dict.fromkeys(SHAPES, 20))
+    write_pictures(tmp_path / "test", dict.fromkeys(SHAPES, 4), first=20)
+    dataset = opened(tmp_path, progress)
+    assert set(dataset.test.names) == {f"test/{shape}/{number:03d}.png" for shape in SHAPES for number in range(20, 24)}
+    assert {name.split("/")[0] for name in dataset.train.names + dataset.val.names} == {"train"}
+    assert dataset.counts()["val"] == dict.fromkeys(SHAPES, 3)
+
+
+def test_train_valid_and_test_folders_are_taken_as_given(tmp_path: Path, progress: Progress) -> None:
+    for folder, count in {"train": 8, "valid": 3, "test": 2}.items():
+        write_pictures(tmp_path / folder, dict.fromkeys(SHAPES, count))
+    counts = opened(tmp_path, progress).counts()
+    assert [counts[part]["disc"] for part in ("train", "val", "test")] == [8, 3, 2]
+
+
+def test_a_corrupt_picture_is_skipped_and_named(tmp_path: Path, progress: Progress) -> None:
+    root = write_pictures(tmp_path, dict.fromkeys(SHAPES, 10))
+    (root / "disc" / "003.png").write_bytes(b"not a picture")
+    whole = (root / "square" / "004.png").read_bytes()
+    (root / "square" / "004.png").write_bytes(whole[:60])
+    (root / "stripe" / "notes.txt").write_text("by hand")
+    (root / "readme.png").write_bytes(whole)
+    dataset = opened(root, progress)
+    left_out = {skipped.name: skipped.reason for skipped in dataset.skipped}
+    assert set(left_out) == {"disc/003.png", "square/004.png", "stripe/notes.txt", "readme.png"}
+    assert "not a picture" in left_out["disc/003.png"]
+    assert sum(sum(part.values()) for part in dataset.counts().values()) == 28
+
+
+def test_grey_deep_transparent_and_turned_pictures_are_read_like_the_line_reads_them(
+    tmp_path: Path, progress: Progress
+) -> None:
+    root = write_pictures(tmp_path, {"disc": 10, "square": 10})
+    picture = draw("disc", 0)
+    cv2.imwrite(str(root / "disc" / "grey.png"), cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
+    cv2.imwrite(str(root / "disc" / "deep.png"), picture.astype(np.uint16) * 257)
+    cv2.imwrite(str(root / "disc" / "clear.png"), cv2.cvtColor(picture, cv2.COLOR_BGR2BGRA))
+    cv2.imwrite(str(root / "disc" / "wide.jpg"), np.hstack([picture, picture, picture]))
+    pictures = read(root, 32, 32, Resize(), progress)
+    assert not pictures.skipped
+    rows = {file.name: pictures.store[row] for file, row in zip(pictures.files, pictures.rows, strict=True)}
+    wanted = to_pixels(picture, 32, 32, Resize())
+    assert np.array_equal(rows["disc/deep.png"], wanted)
+    assert np.array_equal(rows["disc/clear.png"], wanted)
+    assert np.ptp(rows["disc/grey.png"], axis=2).max() == 0
+
+
+def test_pictures_too_many_for_memory_come_from_a_file_and_are_the_same(
+    shapes: Path, tmp_path: Path, progress: Progress
+) -> None:
+    in_memory = read(shapes, 32, 32, Resize(), progress)
+    mapped = read(shapes, 32, 32, Resize(), progress, scratch=tmp_path, memory_bytes=1000)
+    assert isinstance(mapped.store, np.memmap)
+    assert np.array_equal(mapped.store, in_memory.store)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_fingerprint_follows_names_and_contents(tmp_path: Path, progress: Progress) -> None:
+    root = write_pictures(tmp_path / "a", dict.fromkeys(SHAPES, 8))
+    copy = Path(shutil.copytree(root, tmp_path / "b"))
+    first = opened(root, progress).fingerprint
+    assert opened(copy, progress).fingerprint == first
+    (copy / "disc" / "000.png").rename(copy / "disc" / "first.png")
+    renamed = opened(copy, progress).fingerprint
+    shutil.copy(copy / "disc" / "001.png", copy / "disc" / "first.png")
+    assert len({first, renamed, opened(copy, progress).fingerprint}) == 3
+
+
+@pytest.mark.parametrize(("side", "size"), [(100, 128), (64, 64), (20, 64), (300, 224), (130, 160)])
+def test_the_default_size_fits_the_pictures(side: int, size: int, tmp_path: Path) -> None:
+    assert default_size(find(write_pictures(tmp_path, {"disc": 3}, side=side))[0]) == size
+
+
+def test_a_split_can_be_written_as_folders_that_load_to_the_same_parts(
+    shapes: Path, tmp_path: Path, progress: Progress
+) -> None:
+    counts = write_split(shapes, tmp_path / "parted", seed=3)
+    assert counts == {"train": 84, "val": 18, "test": 18}
+    direct, parted = opened(shapes, progress, seed=3), opened(tmp_path / "parted", progress)
+    assert {f"test/{name}" for name in direct.test.names} == set(parted.test.names)
+    with pytest.raises(DatasetError, match="not an empty folder"):
+        write_split(shapes, tmp_path / "parted", seed=3)
+
+
+def broken(root: Path, how: str) -> Path:
+    """A dataset folder with one thing wrong."""
+    if how == "missing":
+        return root / "nowhere"
+    if how == "a file":
+        (root / "set.zip").write_bytes(b"PK")
+        return root / "set.zip"
+    if how == "empty":
+        return root
+    write_pictures(root, {"disc": 12} if how == "one class" else {"disc": 12, "square": 3 if how == "few" else 12})
+    if how == "empty class":
+        (root / "stripe").mkdir()
+    elif how == "no readable class":
+        for path in (root / "square").iterdir():
+            path.write_bytes(b"")
+    elif how == "a stranger beside train":
+        write_pictures(root / "train", {"disc": 12, "square": 12})
+    elif how == "an unknown class in test":
+        shutil.rmtree(root / "square")
+        shutil.rmtree(root / "disc")
+        write_pictures(root / "train", {"disc": 12, "square": 12})
+        write_pictures(root / "test", {"stripe": 2})
+    return root
+
+
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("missing", "nowhere: no such folder"),
+        ("a file", "set.zip: is a file; a dataset is a folder"),
+        ("empty", "has no class folders"),
+        ("one class", r"has one class \(disc\)"),
+        ("few", "class 'square' has 3 readable pictures to train on; at least 5"),
+        ("empty class", "stripe: has no picture in it; add some, or remove the folder"),
+        ("no readable class", "no picture of class 'square' can be read"),
+        ("a stranger beside train", "has 'disc' beside a train folder"),
+        ("an unknown class in test", "test has a class 'stripe' which train does not have"),
+    ],
+)
+def test_a_dataset_that_cannot_be_trained_on_is_refused_in_one_sentence(
+    how: str, says: str, tmp_path: Path, progress: Progress
+) -> None:
+    with pytest.raises(DatasetError, match=says) as caught:
+        opened(broken(tmp_path, how), progress)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_parts_cover_all_classes_even_of_the_smallest_dataset(tmp_path: Path, progress: Progress) -> None:
+    dataset = opened(write_pictures(tmp_path, dict.fromkeys(SHAPES, 5)), progress)
+    assert all(Counter(part).keys() == set(SHAPES) for part in dataset.counts().values())
+    assert dataset.counts()["test"] == dict.fromkeys(SHAPES, 1)

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+from rich.progress import Progress
+
+from tests.training.pictures import SHAPES, write_pictures
+from training.errors import DatasetError
+from training.evaluate import Score, compare, evaluate, fastest_faithful, time_interleaved
+from training.run import Run
+
+
+def score(accuracy: float, p50_ms: float) -> Score:
+    return Score(accuracy, 1.0, 0.0, 1, p50_ms, p50_ms)
+
+
+@pytest.mark.parametrize(
+    ("fp32", "int8", "ships"),
+    [
+        ((0.99, 2.0), (0.99, 1.0), "int8"),
+        ((0.99, 2.0), (0.985, 1.0), "int8"),
+        ((0.99, 2.0), (0.984, 1.0), "fp32"),
+        ((0.99, 1.0), (0.99, 1.2), "fp32"),
+    ],
+)
+def test_the_faster_file_ships_if_it_loses_no_more_than_half_a_point(
+    fp32: tuple[float, float], int8: tuple[float, float], ships: str
+) -> None:
+    scores = {"torch": score(0.99, 9.0), "fp32": score(*fp32), "int8": score(*int8)}
+    assert fastest_faithful(scores) == ships
+
+
+def test_torch_and_both_files_are_scored_on_the_same_pictures(finished: Path, progress: Progress) -> None:
+    run = Run.open(finished, progress)
+    temperature = 1.0
+    scores = compare(run.network, temperature, {"fp32": run.fp32, "int8": run.int8}, run.data.test)
+    assert list(scores) == ["torch", "fp32", "int8"]
+    assert scores["torch"].agreement == scores["fp32"].agreement == 1.0
+    assert scores["fp32"].accuracy == scores["torch"].accuracy >= 0.9
+    assert all(0 < each.p50_ms <= each.p99_ms for each in scores.values())
+    assert scores["int8"].size_bytes == run.int8.stat().st_size
+
+
+def test_the_training_dataset_is_evaluated_on_its_own_test_part_only(
+    finished: Path, shapes: Path, progress: Progress
+) -> None:
+    evaluation = evaluate(finished / "int8.onnx", shapes, progress)
+    assert evaluation.count == 18
+    assert evaluation.pictures == f"the test part of {shapes}"
+    assert [row.pictures for row in evaluation.classes] == [6, 6, 6]
+    wrong = round((1 - evaluation.accuracy) * evaluation.count)
+    assert len(evaluation.mistakes) == wrong
+
+
+def test_other_pictures_are_all_evaluated_and_every_mistake_is_named(
+    finished: Path, tmp_path: Path, progress: Progress
+) -> None:
+    root = write_pictures(tmp_path / "set", {"disc": 6, "stripe": 3}, first=500)
+    lie = write_pictures(tmp_path / "lie", {"disc": 1}, first=900) / "disc" / "900.png"
+    lie.rename(root / "stripe" / "a-disc.png")
+    evaluation = evaluate(finished / "fp32.onnx", root, progress)
+    assert evaluation.count == 10
+    assert "all of" in evaluation.pictures
+    assert any(
+        (mistake.picture, mistake.truth, mistake.called) == ("stripe/a-disc.png", "stripe", "disc")
+        for mistake in evaluation.mistakes
+    )
+    assert {row.name: row.pictures for row in evaluation.classes} == {"disc": 6, "stripe": 4}
+
+
+def test_a_test_folder_is_what_is_evaluated_where_there_is_one(
+    finished: Path, tmp_path: Path, progress: Progress
+) -> None:
+    write_pictures(tmp_path / "train", dict.fromkeys(SHAPES, 6), first=600)
+    write_pictures(tmp_path / "test", dict.fromkeys(SHAPES, 2), first=700)
+    assert evaluate(finished / "fp32.onnx", tmp_path, progress).count == 6
+
+
+def test_a_class_that_the_model_does_not_know_is_refused(finished: Path, shapes: Path, progress: Progress) -> None:
+    import shutil
+
+    root = shapes.parent / "strangers"
+    shutil.copytree(shapes / "disc", root / "triangle")
+    with pytest.raises(DatasetError, match=r"'triangle' that .*fp32\.onnx does not know \(it knows: disc"):
+        evaluate(finished / "fp32.onnx", root, progress)
+
+
+def test_latencies_are_taken_in_turns() -> None:
+    turns: list[str] = []
+    calls = {"a": lambda: turns.append("a"), "b": lambda: turns.append("b")}
+    times = time_interleaved(calls, rounds=20)
+    assert turns == ["a", "b"] * 22
+    assert times.keys() == {"a", "b"}

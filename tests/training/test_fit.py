@@ -1,0 +1,133 @@
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from rich.progress import Progress
+
+from edge.model import Resize
+from training import fit as fit_module
+from training.data import Dataset, load
+from training.errors import InputError, TrainingError
+from training.fit import FitSettings, fit, learning_rate, predict
+from training.networks import Network
+
+QUICK = FitSettings.choose(network="simple_cnn", epochs=3, batch=16, lr=0.003)
+
+
+@pytest.fixture
+def dataset(shapes: Path, progress: Progress) -> Dataset:
+    return load(shapes, 32, 32, Resize(), 0, progress)
+
+
+def same(one: Network, other: Network) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_a_small_network_learns_shapes_of_a_colour(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    network = fit(dataset, QUICK.model_copy(update={"epochs": 6}), tmp_path, progress)
+    logits, _ = predict(network, dataset.test)
+    assert (logits.argmax(1) == dataset.test.labels).mean() >= 0.9
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    dataset: Dataset, tmp_path: Path, progress: Progress
+) -> None:
+    first, again = (fit(dataset, QUICK, tmp_path / name, progress) for name in ("a", "b"))
+    other = fit(dataset, QUICK.model_copy(update={"seed": 1}), tmp_path / "c", progress)
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_an_interrupted_run_resumes_to_the_very_same_weights(
+    dataset: Dataset, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fit(dataset, QUICK, tmp_path / "whole", progress)
+    real, calls = fit_module.predict, []
+
+    def interrupted_in_epoch_two(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit_module, "predict", interrupted_in_epoch_two)
+    with pytest.raises(KeyboardInterrupt):
+        fit(dataset, QUICK, tmp_path / "cut", progress)
+    assert len(json.loads((tmp_path / "cut" / "history.json").read_text())) == 1
+    resumed = fit(dataset, QUICK, tmp_path / "cut", progress, resume=True)
+    assert same(whole, resumed)
+
+
+def test_a_run_without_a_checkpoint_cannot_be_resumed(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    with pytest.raises(InputError, match=r"checkpoint\.pt: no such checkpoint"):
+        fit(dataset, QUICK, tmp_path, progress, resume=True)
+
+
+def test_stage_one_trains_the_head_and_leaves_the_backbone_s_weights(
+    dataset: Dataset, tmp_path: Path, progress: Progress
+) -> None:
+    settings = QUICK.model_copy(update={"head_epochs": 2, "epochs": 1})
+    start = fit_module.build_network
+    torch.manual_seed(settings.seed)
+    before = start("simple_cnn", len(dataset.classes)).state_dict()
+    fit(dataset, settings, tmp_path, progress)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert [line["stage"] for line in history] == ["head", "head", "all"]
+    (tmp_path / "head").mkdir()
+    stopped = settings.model_copy(update={"patience": 1, "epochs": 1})
+    cut_short = fit(dataset, stopped.model_copy(update={"lr": 1e-12, "weight_decay": 0.0}), tmp_path / "head", progress)
+    after = cut_short.state_dict()
+    assert torch.allclose(after["backbone.0.weight"], before["backbone.0.weight"], atol=1e-6)
+    assert not torch.allclose(after["head.weight"], before["head.weight"], atol=1e-3)
+
+
+def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
+    dataset: Dataset, tmp_path: Path, progress: Progress
+) -> None:
+    settings = QUICK.model_copy(update={"epochs": 60, "patience": 2})
+    network = fit(dataset, settings, tmp_path, progress)
+    history = json.loads((tmp_path / "history.json").read_text())
+    losses = [line["val_loss"] for line in history]
+    assert len(history) < 60
+    assert losses.index(min(losses)) == len(losses) - 3
+    logits = torch.from_numpy(predict(network, dataset.val)[0])
+    kept = torch.nn.functional.cross_entropy(logits, torch.from_numpy(dataset.val.labels)).item()
+    assert kept == pytest.approx(min(losses), abs=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_both_optimizers_lower_the_loss(optimizer: str, dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    settings = FitSettings.choose(network="simple_cnn", epochs=4, batch=16, optimizer=optimizer)
+    fit(dataset, settings, tmp_path, progress)
+    losses = [line["train_loss"] for line in json.loads((tmp_path / "history.json").read_text())]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_a_loss_that_explodes_is_said_with_the_mend(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    settings = QUICK.model_copy(update={"optimizer": "sgd", "lr": 1e9})
+    with pytest.raises(TrainingError, match=r"no longer a number in epoch .*smaller --lr"):
+        fit(dataset, settings, tmp_path, progress)
+
+
+def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
+    settings = FitSettings(head_epochs=2, epochs=10, lr=1.0, head_lr=0.5)
+    rates = [learning_rate(settings, epoch / 10) for epoch in range(120)]
+    assert set(rates[:20]) == {0.5}
+    assert rates[20] == pytest.approx(0.05)
+    assert rates[30] == pytest.approx(1.0)
+    assert all(a <= b for a, b in pairwise(rates[20:31]))
+    assert all(a >= b for a, b in pairwise(rates[30:]))
+    assert rates[-1] == pytest.approx(0.01, abs=0.002)
+
+
+def test_a_batch_larger_than_the_dataset_is_one_step(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    fit(dataset, QUICK.model_copy(update={"batch": 1000, "epochs": 1}), tmp_path, progress)
+    assert (tmp_path / "weights.pt").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(TrainingError, match=r"taken/checkpoint\.pt: cannot be written"):
+        fit(dataset, QUICK.model_copy(update={"epochs": 1}), tmp_path / "taken", progress)
