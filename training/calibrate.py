@@ -6,6 +6,11 @@ import numpy as np
 
 FLOOR = 0.5
 PRECISION = 0.99
+# What the network was never shown mostly gets less confidence than nearly everything that it was: a
+# threshold may as well rise to where one in a hundred right answers falls below it, up to a ceiling.
+RIGHT_BELOW = 0.01
+CEILING = 0.9
+ENOUGH_TO_RAISE = 15
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -42,7 +47,8 @@ def choose_thresholds(probabilities: np.ndarray, labels: np.ndarray, classes: Se
     """For each class the lowest confidence, not below FLOOR, from which PRECISION of the pictures are right.
 
     Pictures below it become `unknown`. Where no confidence is high enough the threshold is set
-    above the last mistake.
+    above the last mistake. Where enough pictures show how sure right answers are, it rises further,
+    as far as it costs no more than RIGHT_BELOW of them.
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = {}
@@ -58,6 +64,9 @@ def choose_thresholds(probabilities: np.ndarray, labels: np.ndarray, classes: Se
             thresholds[name] = float(scores[sound[-1]] + scores[sound[-1] + 1]) / 2
         else:
             thresholds[name] = float(scores[0] + 1) / 2
+        if right.sum() >= ENOUGH_TO_RAISE:
+            lowest = float(np.quantile(scores[right], RIGHT_BELOW, method="lower"))
+            thresholds[name] = max(thresholds[name], min(lowest, CEILING))
     return {name: round(value, 4) for name, value in thresholds.items()}
 
 
