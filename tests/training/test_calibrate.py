@@ -56,3 +56,14 @@ def test_a_threshold_shuts_out_the_mistakes_below_it() -> None:
 def test_a_class_that_is_always_wrong_gets_a_threshold_above_its_most_confident_mistake() -> None:
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2]])
     assert 0.9 < choose_thresholds(probabilities, np.array([1, 1]), ("a", "b"))["a"] < 1
+
+
+def test_a_threshold_rises_to_where_right_answers_begin_but_not_above_the_ceiling() -> None:
+    sure = np.linspace(0.80, 0.99, 200)
+    probabilities = np.stack([sure, 1 - sure], axis=1)
+    threshold = choose_thresholds(probabilities, np.zeros(200, int), ("a", "b"))["a"]
+    assert (sure < threshold).mean() <= 0.01
+    assert threshold > 0.79
+    surer = np.linspace(0.97, 0.99, 200)
+    probabilities = np.stack([surer, 1 - surer], axis=1)
+    assert choose_thresholds(probabilities, np.zeros(200, int), ("a", "b"))["a"] == 0.9
