@@ -3,7 +3,8 @@
 The Hand is one thread that sleeps until the earliest due act of any item on the belt. It acts by item
 and by belt position: it never fires first-in-first-out, and never late. What comes due while the
 machine was busy elsewhere is checked against the belt: too far past its place, it is a miss, an
-incident, and the item goes on to the default lane.
+incident, and the item goes on to the default lane. What was pushed has ended, or is confirmed where a
+photo-eye watches the lane's exit (edge/confirm.py).
 """
 
 import logging
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from edge.belt import Belt
 from edge.clock import Clock, VirtualClock
 from edge.config import LaneSettings, LineConfig
+from edge.confirm import SHIFT, Confirm
+from edge.eyes import Edge
 from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
@@ -68,7 +71,7 @@ class Hand:
 
     The ledger is only touched with its lock held. resolve(life) is the mind's way to decide an item
     now; on_fired is told of every push that an output really made, with the moment at which its
-    command left.
+    command left. watching_since(lane) is since when the photo-eye behind a lane's diverter has watched.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Hand:
         *,
         resolve: Callable[[Life], None],
         on_fired: Callable[[Actuation, float], None],
+        watching_since: Callable[[str], float] = lambda lane: math.inf,
     ) -> None:
         self._config, self._outputs, self._ledger, self._herald = config, outputs, ledger, herald
         self._belt, self._clock = belt, clock
@@ -89,6 +93,7 @@ class Hand:
         self._lock = ledger.lock
         self._lanes = {lane.name: lane for lane in config.lanes}
         self.geometry = Geometry.of(config, outputs, half_view_mm=0.0)
+        self.confirm = Confirm(config, ledger, belt, clock, herald.tell, watching_since)
         self.lateness = Distribution()
         self.paused = False
         self._last_push: dict[str, float] = {}
@@ -113,6 +118,10 @@ class Hand:
         for worker in self._workers.values():
             for actuation in worker.stop(timeout_s / 2):
                 self._unfired(actuation, "output_stopped", "the line was stopped before the push was made")
+        with self._lock:
+            for life in self._ledger:
+                if life.todo == "confirm":
+                    self.end(life, "fired")  # nobody looks any more whether it comes out
 
     def see_picture(self, height: int, width: int) -> None:
         """Tells how far the camera sees, in pixels: an item does not pass while it is still in the picture."""
@@ -122,9 +131,9 @@ class Hand:
             self.geometry = Geometry.of(self._config, self._outputs, along / 2 / belt.pixels_per_mm)
 
     def trouble(self) -> str | None:
-        """Which output failed at its last push, and how; None when none did."""
-        failing = dict(self._failing)
-        return "; ".join(failing.values()) if failing else None
+        """Which output failed at its last push, and how, and why none is used; None when all are well."""
+        failing = list(filter(None, (*dict(self._failing).values(), self.confirm.held)))
+        return "; ".join(failing) if failing else None
 
     def margin_s(self, life: Life) -> float:
         """How long before its point of no return an undecided item is."""
@@ -140,6 +149,8 @@ class Hand:
             life.due_at = self._belt.when(mm + (lane.distance_mm or 0.0), now) - self.lead_s(lane)
         elif life.todo == "pass":
             life.due_at = self._belt.when(mm + self.geometry.end_mm, now)
+        elif life.todo == "confirm":
+            life.due_at = self.confirm.due_at(life)
         else:
             life.due_at = math.inf
         if life.due_at < self._planned:
@@ -171,7 +182,8 @@ class Hand:
         before_mm = self.geometry.reach_mm / 2
         after_mm = before_mm + max(self._belt.speed_mm_s(self._clock.now()), 0.0) * pulse_s
         for other in self._ledger:
-            if other.item.id == item.id or (other.decision and other.decision.lane == lane):
+            pushed_off = other.todo == "confirm"
+            if other.item.id == item.id or pushed_off or (other.decision and other.decision.lane == lane):
                 continue
             behind_mm = other.item.item_mm - item.item_mm
             half_mm = other.item.length_mm / 2
@@ -224,10 +236,13 @@ class Hand:
         if life.todo == "pass":
             self.end(life, "passed")
             return None
+        if life.todo == "confirm":
+            self.end(life, self.confirm.overdue(life))
+            return None
         decision, item = life.decision, life.item
         assert decision is not None
         lane = self._lanes[decision.lane]
-        life.todo, life.due_at = "await", math.inf
+        life.todo, life.due_at, life.pushed_at = "await", math.inf, self._clock.now()
         actuation = Actuation(
             item_id=item.id,
             lane=lane.name,
@@ -238,7 +253,7 @@ class Hand:
             decision=decision,
             pulse_s=self._outputs[lane.output or ""].settings.pulse_ms / 1e3,
         )
-        if self.paused:
+        if self.paused or self.confirm.held:
             self.end(life, "passed")
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
@@ -277,8 +292,32 @@ class Hand:
         self._herald.fired(actuation, now)
         with self._lock:
             if life := self._ledger.get(actuation.item_id):
-                self.end(life, "fired")
+                self._pushed(life)
         return None
+
+    def _pushed(self, life: Life) -> None:
+        """A push was made: it is the item's end, unless a photo-eye has yet to see it come out."""
+        if not self.confirm.watches(life):
+            self.end(life, "fired")
+        elif life.exit_seen:
+            self.end(life, "confirmed")
+        else:
+            life.todo = "confirm"
+            self.plan(life)
+
+    def exit_seen(self, lane: str, edge: Edge) -> None:
+        """The photo-eye behind a lane's diverter has seen something come out."""
+        with self._lock:
+            if life := self.confirm.saw(lane, edge):
+                life.exit_seen = True  # the output may still be busy with the push: then it ends after that
+                if life.todo == "confirm":
+                    self.end(life, "confirmed")
+
+    def clear(self, incident: str) -> None:
+        """A person has seen to an incident; the one that keeps the diverters still is over then."""
+        with self._lock:
+            if incident == SHIFT:
+                self.confirm.clear()
 
     def _unfired(self, actuation: Actuation, name: str, cause: str) -> None:
         with self._lock:
@@ -288,12 +327,13 @@ class Hand:
     def _missed(self, life: Life, name: str, cause: str) -> None:
         action = "not pushed: the item goes on to the default lane"
         self._herald.tell(name, "output", cause, action, life.item.id)
-        self.end(life, "missed")
+        self.end(life, "confirmed" if life.exit_seen else "missed")
 
     def end(self, life: Life, outcome: Outcome) -> None:
         """Ends an item, with the lock held, and tells of it."""
         self._ledger.end(life, outcome)
         self._herald.ended(life, outcome)
+        self.confirm.ended(life.item.id)
 
     def _lane_of(self, life: Life) -> LaneSettings:
         assert life.decision is not None

@@ -15,7 +15,7 @@ import numpy as np
 from edge.decide import Vote
 from edge.records import OUTCOMES, REASONS, Decision, Item, Outcome
 
-Todo = Literal["decide", "fire", "pass", "await"]
+Todo = Literal["decide", "fire", "pass", "await", "confirm"]
 
 
 @dataclass(slots=True, eq=False)
@@ -23,8 +23,10 @@ class Life:
     """One item on its way. Only the line, under its lock, writes to it.
 
     todo is what happens to it next and due_at when, on the line's clock: to be decided at its point
-    of no return, to be fired at its diverter, to pass the end of the belt, or to await its output's
-    word. It is born bound for the default lane: an undecided item is never fired.
+    of no return, to be fired at its diverter, to pass the end of the belt, to await its output's word, or
+    to be confirmed by a photo-eye behind its diverter. It is born bound for the default lane: an undecided
+    item is never fired. pushed_at is when its push was handed to the output, exit_seen whether that eye has
+    seen it already.
     """
 
     item: Item
@@ -32,6 +34,8 @@ class Life:
     decision: Decision | None = None
     todo: Todo = "decide"
     due_at: float = math.inf
+    pushed_at: float = math.inf
+    exit_seen: bool = False
     in_sight: bool = True
     offered: int = 0
     classifying: int = 0
