@@ -8,8 +8,9 @@ delays the hand:
     mind    view -> model -> vote -> decision                         (edge/mind.py)
     hand    point of no return, diverter, end of the belt             (edge/actuate.py)
 
-The herald tells whoever listens, the watch looks after the rest. On a virtual clock (`play`) the same
-code runs in one thread, as fast as the machine can.
+Photo-eyes may announce items (edge/trigger.py) and confirm pushes (edge/confirm.py). The herald tells
+whoever listens, the watch looks after the rest. On a virtual clock (`play`) the same code runs in one
+thread, as fast as the machine can.
 """
 
 import logging
@@ -22,26 +23,29 @@ from typing import Any
 
 import cv2
 
-from edge import __version__
 from edge.actuate import Hand
 from edge.belt import Belt, ConstantBelt, PictureBelt
-from edge.camera import Source, open_source, redacted
+from edge.camera import Source, open_source
 from edge.camera.grabber import FrameGrabber
 from edge.clock import Clock, MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.decide import Waiting
 from edge.encoders import Encoder, EncoderBelt
 from edge.eye import Eye
+from edge.eyes import TRIGGER, Edge
+from edge.eyes.watching import PhotoEye, PhotoEyes
+from edge.facts import facts_of
 from edge.herald import Herald
 from edge.items import Tracked
-from edge.ledger import Ledger
+from edge.ledger import Ledger, Life
 from edge.mind import Mind
 from edge.model import Classifier
 from edge.outputs import Output
 from edge.parts import encoder_class, output_class
 from edge.priority import ask_for_precedence, hand_over_quickly
-from edge.records import Actuation, Decision, Frame
+from edge.records import Actuation, Decision, Frame, Item, View
 from edge.stats import Distribution
+from edge.trigger import Trigger
 from edge.watch import Watch
 from edge.web.side import WebSide
 
@@ -103,6 +107,8 @@ class Line:
         self.outputs: dict[str, Output] = {}
         self.herald: Herald | None = None
         self._web: WebSide | None = None
+        self._due: dict[EncoderBelt | PhotoEye, float] = {}
+        self._blind = False
         try:
             for name, settings in config.outputs.items():
                 self.outputs[name] = output_class(settings.type)(name, settings)
@@ -111,15 +117,20 @@ class Line:
             )
             if config.web.enabled and not self._virtual:
                 self._web = herald.web = WebSide(config, self.facts(), self._on_command, herald.incident)
+            self.photo_eyes = PhotoEyes(config.photo_eyes, self.clock, herald.tell, self._beam)
         except BaseException:
             self._let_go()
             raise
         self.tell = herald.tell
-        self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin)
+        self.eye: Eye | Trigger
+        if config.items.trigger:
+            self.eye = Trigger(config, self.ledger, self.belt, herald.tell, self._announced)
+        else:
+            self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin)
         self.mind = Mind(config, self.classifier, self.ledger, herald, self.belt, self.clock)
         self.hand = self.mind.hand = Hand(
             config, self.outputs, self.ledger, self.belt, self.clock, herald,
-            resolve=self.mind.resolve, on_fired=self._fired,
+            resolve=self.mind.resolve, on_fired=self._fired, watching_since=self.photo_eyes.watching_since,
         )  # fmt: skip
         self.grabber = FrameGrabber(config.camera, self.clock, self.belt.position_mm, herald.incident)
         self.watch = Watch(self, herald, self._web)
@@ -145,6 +156,7 @@ class Line:
             self.hand.start()
             self.mind.start()
             self._eye_thread.start()
+            self.photo_eyes.start(threaded=True)
             self.watch.start()
         except BaseException:
             self.stop()
@@ -163,6 +175,7 @@ class Line:
             self.grabber.stop()
             if isinstance(self.belt, EncoderBelt):
                 self.belt.stop()
+            self.photo_eyes.stop()
             if self._eye_thread.is_alive():
                 self._eye_thread.join(1.0)
             self.mind.stop()
@@ -183,6 +196,10 @@ class Line:
         source = open_source(self.config.camera, self.clock)
         try:
             self._attach(source)
+            self.photo_eyes.start(threaded=False)
+            if isinstance(self.belt, EncoderBelt):
+                self._due[self.belt] = self.started_at
+            self._due.update(dict.fromkeys(self.photo_eyes.polled, self.started_at))
             while (shot := source.read()) is not None and not (stop and stop.is_set()):
                 if (seconds and shot.at >= seconds) or self._had_enough():
                     break
@@ -199,12 +216,13 @@ class Line:
         self.finished.set()
 
     def _run_until(self, moment: float) -> None:
-        """Lets virtual time pass: the encoder is polled and the hand acts, each at its own moments."""
+        """Lets virtual time pass: encoder and photo-eyes are polled and the hand acts, each at its own moments."""
         assert isinstance(self.clock, VirtualClock)
-        if isinstance(self.belt, EncoderBelt):
-            while (next_poll := self.clock.now() + self.belt.period_s) < moment:
-                self.hand.run_until(next_poll)
-                self.belt.poll()
+        while self._due and (due_at := min(self._due.values())) <= moment:
+            polled = min(self._due, key=self._due.__getitem__)
+            self.hand.run_until(due_at)
+            polled.poll()
+            self._due[polled] += polled.period_s
         self.hand.run_until(moment)
 
     def see(self, frame: Frame) -> None:
@@ -226,11 +244,8 @@ class Line:
             for view in views:
                 life = self.ledger.get(view.item_id)
                 if life and life.decision is None:
-                    life.offered += 1
-                    life.spend("waiting", age_s)
                     life.spend("finding", spent_s)
-                    waiting = Waiting(view, taken_up, age_s, perf_counter())
-                    self.mind.queue.offer(waiting, life.item.item_mm, life.vote.views)
+                    self._offer(life, view, taken_up, age_s)
             for item_id in tracked.left:
                 if life := self.ledger.get(item_id):
                     self.mind.lose_sight(life)
@@ -252,6 +267,26 @@ class Line:
                 self.tell("item_vanished", "item", cause, "counted as lost", item_id)
                 self.mind.queue.forget(item_id)
                 self.hand.end(life, "lost")
+
+    def _offer(self, life: Life, view: View, taken_up: float, age_s: float) -> None:
+        """Hands a view to the mind; its frame was age_s old when it was taken up. The ledger's lock is held."""
+        life.offered += 1
+        life.spend("waiting", age_s)
+        self.mind.queue.offer(Waiting(view, taken_up, age_s, perf_counter()), life.item.item_mm, life.vote.views)
+
+    def _announced(self, item: Item, view: View | None) -> None:
+        """A photo-eye has announced an item: it is born even while the camera is away. The lock is held."""
+        if not self._blind:
+            self.hand.plan(life := self.ledger.bear(item))
+            if view:
+                self._offer(life, view, perf_counter(), max(self.clock.now() - view.captured_at, 0.0))
+
+    def _beam(self, name: str, edge: Edge) -> None:
+        """A photo-eye's beam was broken or is free again."""
+        if name == TRIGGER and isinstance(self.eye, Trigger):
+            self.eye.edge(edge)
+        elif edge.broken:
+            self.hand.exit_seen(name, edge)
 
     def _try_to_see(self, frame: Frame) -> None:
         """A picture that breaks the eye must not end the line: it is an incident, and the next one is seen."""
@@ -285,6 +320,7 @@ class Line:
 
     def _lose_sight(self) -> None:
         with self.ledger.lock:
+            self._blind = True
             for life in self.ledger:
                 self.mind.lose_sight(life)
 
@@ -310,6 +346,7 @@ class Line:
             reach, lanes = self.config.decide.reach_mm, self.config.lanes
             if attach := getattr(self.encoder, "attach", None):
                 attach(world)
+            self.photo_eyes.attach(world)
             world.lay_out([Lane(one.name, one.classes, one.distance_mm, one.default, reach) for one in lanes])
             self.world = world
 
@@ -321,9 +358,15 @@ class Line:
         self.tell("encoder_silent", "belt", cause, action, recovered=recovered)
 
     def _on_command(self, command: dict[str, Any]) -> None:
-        """What the page asks for: to pause (everything to the default lane) and to go on."""
-        if command.get("command") == "pause":
-            self.hand.paused = bool(command.get("paused"))
+        """What comes by way of the page: to pause (everything to the default lane) and to go on, that an
+        incident was seen to, and that an item broke the beam of a photo-eye of type http."""
+        match command:
+            case {"command": "pause", "paused": paused}:
+                self.hand.paused = bool(paused)
+            case {"command": "clear_incident", "name": str(name)}:
+                self.hand.clear(name)
+            case {"command": "eye", "name": str(name)}:
+                self.photo_eyes.told(name, float(command.get("at", self.clock.now())))
 
     def _let_go(self) -> None:
         for output in self.outputs.values():
@@ -340,29 +383,17 @@ class Line:
 
     def facts(self) -> dict[str, Any]:
         """What does not change while the line runs, for the page."""
-        card, classifier, config = self.classifier.card, self.classifier, self.config
-        return {
-            "version": __version__,
-            "model": {
-                "name": card.name,
-                "version": card.version,
-                "sha256": classifier.sha256,
-                "provider": classifier.provider,
-                "threads": classifier.threads,
-                "classes": list(card.classes),
-            },
-            "lanes": [lane.model_dump() for lane in config.lanes],
-            "belt": config.belt.model_dump(),
-            "camera": {"source": redacted(config.camera.source)},
-        }
+        return facts_of(self.config, self.classifier)
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """Which parts are well: camera, model, outputs; each {"ok": bool, "text": sentence}."""
-        camera = self.grabber.stats()
-        model = self.mind.trouble()
-        outputs = self.hand.trouble()
+        """Which parts are well: camera, model, outputs, and photo-eyes; each {"ok": bool, "text": sentence}."""
+        camera, eyes = self.grabber.stats(), len(self.config.photo_eyes)
+        troubles = {
+            "model": (self.mind.trouble(), "ready"),
+            "outputs": (self.hand.trouble(), f"{len(self.outputs)} ready"),
+            **({"eyes": (self.photo_eyes.trouble(), f"{eyes} watching")} if eyes else {}),
+        }
         return {
             "camera": {"ok": camera.state in {"running", "ended"}, "text": camera.text},
-            "model": {"ok": model is None, "text": model or "ready"},
-            "outputs": {"ok": outputs is None, "text": outputs or f"{len(self.outputs)} ready"},
+            **{part: {"ok": trouble is None, "text": trouble or well} for part, (trouble, well) in troubles.items()},
         }

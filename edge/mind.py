@@ -138,6 +138,7 @@ class Mind:
         self._ledger.decide(life, decision)
         self.hand.follow(life)
         self._herald.decided(life, decision)
+        life.crop = None  # it may hold a whole frame, and the item travels on for a while
 
     def _vote(self, waiting: Waiting, prediction: Prediction, queued_s: float, took_s: float) -> None:
         view = waiting.view

@@ -93,7 +93,11 @@ class ListeningEye(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """An item broke a beam at a moment of the line's clock, known to within error_s seconds either way."""
+    """A beam was broken, or became free again, at a moment of the line's clock.
+
+    The moment is known to within error_s seconds either way.
+    """
 
     at: float
     error_s: float = 0.0
+    broken: bool = True

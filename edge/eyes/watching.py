@@ -4,12 +4,14 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from edge.clock import Clock
 from edge.errors import ConfigError
 from edge.eyes import TRIGGER, Edge, EyeSettings
 from edge.parts import eye_class
+from edge.priority import ask_for_precedence
 from edge.records import Scope
 
 _log = logging.getLogger("sortline.eyes")
@@ -28,8 +30,8 @@ class Tell(Protocol):
 
 
 class PhotoEye:
-    """One beam. on_edge is called when an item breaks it, on_free once it has been free for debounce_ms,
-    with the moment since when; both in the thread that asks or is told.
+    """One beam. on_edge is called when an item breaks it, and once it has been free for debounce_ms with the
+    moment since when, in the thread that asks or is told.
 
     An edge lies between the last two answers, and is taken to lie half way. A beam that was broken already
     at the first answer, or when the eye answers again after a silence, has no edge: nobody knows since when
@@ -45,7 +47,6 @@ class PhotoEye:
         tell: Tell,
         blindness: str,
         on_edge: Callable[[Edge], None],
-        on_free: Callable[[float], None],
     ) -> None:
         self.name, self.eye = name, eye
         self.polled = not hasattr(eye, "listen")
@@ -53,7 +54,7 @@ class PhotoEye:
         self.watching_since = math.inf
         """Since when it has answered without a gap; infinity while it does not."""
         self._settings, self._clock, self._tell, self._blindness = settings, clock, tell, blindness
-        self._on_edge, self._on_free = on_edge, on_free
+        self._on_edge = on_edge
         self._silent_after_s = max(SILENT_S, SILENT_POLLS * self.period_s)
         self._silent = False
         self._answered_at = clock.now()
@@ -121,7 +122,7 @@ class PhotoEye:
         """Takes the beam's state at a moment; a change of it happened within error_s of the middle before it."""
         if self._broken and self._free_since is not None and at - self._free_since >= self._settings.debounce_ms / 1e3:
             self._broken, free_since, self._free_since = False, self._free_since, None
-            self._on_free(free_since)
+            self._on_edge(Edge(free_since, broken=False))
         if broken:
             before, self._broken, self._free_since = self._broken, True, None
             if before is False:
@@ -143,6 +144,7 @@ class PhotoEye:
         self._tell("photo_eye_failed", "line", cause, "this edge is lost, it goes on")
 
     def _run(self) -> None:
+        ask_for_precedence()
         while not self.stopping.wait(self.period_s):
             try:
                 self.poll()
@@ -154,7 +156,7 @@ class PhotoEyes:
     """All photo-eyes of a line by name: `trigger`, and each confirmed lane's.
 
     The constructor opens them and raises ConfigError, naming the table, when one cannot be; they are quiet
-    until `start`. on_edge(name, edge) and on_free(name, moment) are called by several threads.
+    until `start`. on_edge(name, edge) is called by several threads.
     """
 
     def __init__(
@@ -163,13 +165,12 @@ class PhotoEyes:
         clock: Clock,
         tell: Tell,
         on_edge: Callable[[str, Edge], None],
-        on_free: Callable[[str, float], None],
     ) -> None:
         self._clock = clock
         self._eyes: dict[str, PhotoEye] = {}
         try:
             for name, one in settings.items():
-                self._eyes[name] = self._open(name, one, tell, on_edge, on_free)
+                self._eyes[name] = self._open(name, one, tell, on_edge)
         except BaseException:
             self.stop()
             raise
@@ -179,8 +180,9 @@ class PhotoEyes:
         """Those that are asked: who runs without threads polls each of them every period_s."""
         return [eye for eye in self._eyes.values() if eye.polled]
 
-    def get(self, name: str) -> PhotoEye | None:
-        return self._eyes.get(name)
+    def watching_since(self, name: str) -> float:
+        """Since when an eye has answered without a gap; infinity while it does not, or is not there."""
+        return self._eyes[name].watching_since if name in self._eyes else math.inf
 
     def start(self, threaded: bool) -> None:
         for eye in self._eyes.values():
@@ -216,14 +218,7 @@ class PhotoEyes:
         """Which of them do not answer; None when all are well."""
         return "; ".join(filter(None, (eye.trouble() for eye in self._eyes.values()))) or None
 
-    def _open(
-        self,
-        name: str,
-        settings: EyeSettings,
-        tell: Tell,
-        on_edge: Callable[[str, Edge], None],
-        on_free: Callable[[str, float], None],
-    ) -> PhotoEye:
+    def _open(self, name: str, settings: EyeSettings, tell: Tell, on_edge: Callable[[str, Edge], None]) -> PhotoEye:
         table = "items.trigger" if name == TRIGGER else f"the photo-eye of lane {name!r}"
         try:
             eye = eye_class(settings.type)(settings, self._clock)
@@ -233,7 +228,4 @@ class PhotoEyes:
             blindness = "no item is seen until it answers again: everything goes to the default lane"
         else:
             blindness = "pushes are made and not confirmed until it answers again"
-        return PhotoEye(
-            name, eye, settings, self._clock, tell, blindness,
-            on_edge=lambda edge: on_edge(name, edge), on_free=lambda at: on_free(name, at),
-        )  # fmt: skip
+        return PhotoEye(name, eye, settings, self._clock, tell, blindness, partial(on_edge, name))
