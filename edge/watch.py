@@ -59,6 +59,7 @@ class Watch:
             "speed_mm_s": line.belt.speed_mm_s(now),
             **self._books(),
             "latency_ms": line.mind.latency.milliseconds(),
+            "latency": line.mind.latency.buckets(),
             "stages": {name: one.buckets() for name, one in self._stages().items()},
             "health": line.health(),
             "incidents": dict(self._herald.incidents),
