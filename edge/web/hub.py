@@ -18,7 +18,6 @@ from edge.web.channel import Message, to_json
 MAX_VIEWERS = 16
 KEPT_DECISIONS = 60
 KEPT_INCIDENTS = 50
-KEPT_LATENCIES = 500
 STALE_S = 2.0  # a state older than this says nothing about the line
 CROP_SIDE = 128
 SEND_EVERY_S = 0.08  # a viewer is sent at most so often; what happened in between comes in one piece
@@ -82,7 +81,6 @@ class Hub:
         self._state_at = -float("inf")
         self._decisions: OrderedDict[int, tuple[dict[str, Any], bytes | None]] = OrderedDict()
         self._incidents: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._latencies_ms: deque[float] = deque(maxlen=KEPT_LATENCIES)
         self._log: deque[bytes] = deque(maxlen=KEPT_DECISIONS + KEPT_INCIDENTS)
         self._logged = 0
         self._state_event = self._picture_event = b""
@@ -134,7 +132,6 @@ class Hub:
         decision = {**decision, "crop": jpeg is not None}
         with self._changed:
             self._decisions[decision["item_id"]] = (decision, jpeg)
-            self._latencies_ms.append(round((decision["decided_at"] - decision["captured_at"]) * 1e3, 1))
             while len(self._decisions) > KEPT_DECISIONS:
                 self._decisions.popitem(last=False)
             self._append(_event("decision", decision))
@@ -262,7 +259,6 @@ class Hub:
             "state": self.state,
             "decisions": [decision for decision, _ in self._decisions.values()],
             "incidents": list(self._incidents.values()),
-            "latencies_ms": list(self._latencies_ms),
         }
 
     def _append(self, event: bytes) -> None:

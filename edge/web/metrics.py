@@ -123,13 +123,11 @@ def _books(state: dict[str, Any]) -> Iterator[Metric]:
 
 
 def _timing(state: dict[str, Any]) -> Iterator[Metric]:
-    latency = {"0.5": state["latency_ms"]["p50"], "0.99": state["latency_ms"]["p99"], "1": state["latency_ms"]["max"]}
-    yield _gauges(
-        "sortline_decision_latency_seconds",
-        "From the capture of a picture to the vote it gives; quantile 1 is the most since the start.",
-        "quantile",
-        {quantile: ms / 1e3 for quantile, ms in latency.items() if ms is not None},
+    latency = HistogramMetricFamily(
+        "sortline_decision_latency_seconds", "From the capture of a picture to the vote it gives."
     )
+    latency.add_metric((), _buckets(state["latency"]), state["latency"]["sum_s"])
+    yield latency
     stages = HistogramMetricFamily(
         "sortline_stage_duration_seconds", "Time spent in each stage of an item's way.", labels=("stage",)
     )

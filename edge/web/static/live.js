@@ -2,7 +2,6 @@
 "use strict";
 
 const SHOWN_DECISIONS = 24;
-const KEPT_LATENCIES = 500;
 const SILENCE_MS = 4000; // the line speaks four times a second; this long without a word is a lost connection
 const STAGES = [
   ["waiting", "waiting"],
@@ -24,7 +23,7 @@ const ADVICE = {
 };
 
 const $ = (id) => document.getElementById(id);
-const line = { facts: null, state: null, latencies: [], incidents: new Map(), decisions: [], arrived: 0 };
+const line = { facts: null, state: null, incidents: new Map(), arrived: 0 };
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -100,6 +99,7 @@ function showState() {
   showHealth(state.health ?? {});
   showLanes(state);
   showStages(state.stages ?? {});
+  if (state.latency) showHistogram(state.latency);
   showStatus();
 }
 
@@ -180,30 +180,28 @@ function showStages(stages) {
   }
 }
 
-function showHistogram() {
-  const { latencies } = line;
-  if (!latencies.length) return;
-  const sorted = [...latencies].sort((a, b) => a - b);
-  const end = nice(sorted[Math.floor(0.99 * (sorted.length - 1))] * 1.15);
-  const bins = new Array(24).fill(0);
-  for (const ms of latencies) bins[Math.min(Math.floor((ms / end) * bins.length), bins.length - 1)] += 1;
-  const most = Math.max(...bins);
+// One bar a bucket of the line's own histogram, from the first that holds anything to the last.
+function showHistogram({ count, buckets }) {
+  if (!count) return;
+  const all = buckets.map(([upper, n], i) => ({ upper: 1000 * upper, n: n - (buckets[i - 1]?.[1] ?? 0) }));
+  const first = Math.max(all.findIndex((bucket) => bucket.n) - 1, 0);
+  const shown = all.slice(first, Math.max(all.findLastIndex((bucket) => bucket.n) + 1, first + 6));
+  const most = Math.max(...shown.map((bucket) => bucket.n), 1);
   const plot = $("histogram");
-  if (!plot.children.length) {
-    plot.append(make("div", "bins"), make("p", "axis"));
-    plot.firstChild.append(...bins.map(() => make("span")));
-    plot.lastChild.append(make("span", "", "0"), make("span"), make("span"));
-  }
-  bins.forEach((n, i) => (plot.firstChild.children[i].style.blockSize = `${(100 * n) / most}%`));
-  write(plot.lastChild.children[1], `${latencies.length} items`);
-  write(plot.lastChild.children[2], `${end} ms`);
-  plot.setAttribute("aria-label", `How long the last ${latencies.length} decisions took: from ${sorted[0].toFixed(0)} to ${sorted.at(-1).toFixed(0)} milliseconds`);
+  if (plot.children.length !== shown.length) plot.replaceChildren(...shown.map(() => bar()));
+  shown.forEach(({ upper, n }, i) => {
+    const [column, label] = plot.children[i].children;
+    column.style.blockSize = `${(52 * n) / most}px`;
+    write(label, upper < 1000 ? upper : `${upper / 1000} s`);
+  });
+  const text = shown.map(({ upper, n }) => `${n} within ${upper}`).join(", ");
+  plot.setAttribute("aria-label", `How long ${count} votes took, in milliseconds: ${text}`);
 }
 
-// The next round number: 1, 2, 3, 5 or 8 times a power of ten.
-function nice(value) {
-  const power = 10 ** Math.floor(Math.log10(Math.max(value, 0.1)));
-  return [1, 2, 3, 5, 8, 10].map((n) => n * power).find((n) => n >= value);
+function bar() {
+  const entry = make("span", "bar-of");
+  entry.append(make("i"), make("small"));
+  return entry;
 }
 
 // ---- The shift, from the journal ----
@@ -262,11 +260,6 @@ function addDecision(decision) {
   $("decisions-empty").hidden = true;
 }
 
-function addLatency(decision) {
-  line.latencies.push(1000 * (decision.decided_at - decision.captured_at));
-  if (line.latencies.length > KEPT_LATENCIES) line.latencies.shift();
-}
-
 // ---- Incidents ----
 
 function showIncidents() {
@@ -297,6 +290,8 @@ function incidentEntry(incident) {
 }
 
 // ---- The picture, and over it what belongs to exactly that picture ----
+
+const meet = ([x, y, w, h], [X, Y, W, H]) => x < X + W && X < x + w && y < Y + H && Y < y + h;
 
 const view = {
   due: false, // a newer picture than the one on the screen has been announced
@@ -353,13 +348,30 @@ const view = {
       box.style.top = `${(100 * y) / height}%`;
       box.style.width = `${(100 * w) / width}%`;
       box.style.height = `${(100 * h) / height}%`;
-      box.classList.toggle("low", y < 0.09 * height);
       box.classList.toggle("late", x > 0.82 * width);
       write(box.firstChild.firstChild, item.id);
       write(box.firstChild.lastChild, item.label ?? "");
       box.firstChild.style.setProperty("--sure", item.label ? item.confidence : 0);
     }
     for (const box of left.values()) box.remove();
+    view.placeTags(overlay);
+  },
+
+  // A tag stands above its box, or below where it would cover another; it stays where it is while it can.
+  placeTags(overlay) {
+    const boxes = [...overlay.querySelectorAll(".box")];
+    const taken = boxes.map((box) => [box.offsetLeft, box.offsetTop, box.offsetWidth, box.offsetHeight]);
+    const places = boxes.map((box, i) => {
+      const [x, y, w, h] = taken[i];
+      const { offsetWidth: width, offsetHeight: height } = box.firstChild;
+      const at = (low) => [box.classList.contains("late") ? x + w - width : x, low ? y + h + 5 : y - height - 5, width, height];
+      const was = box.classList.contains("low");
+      const free = (place) => place[1] >= 0 && place[1] + height <= overlay.offsetHeight && !taken.some((other, j) => j !== i && meet(place, other));
+      const low = [was, !was].find((one) => free(at(one))) ?? y < height + 5;
+      taken.push(at(low));
+      return low;
+    });
+    boxes.forEach((box, i) => box.classList.toggle("low", places[i]));
   },
 
   // A diverter that stands within the picture is drawn where it stands.
@@ -388,7 +400,6 @@ const view = {
 const handlers = {
   hello(all) {
     Object.assign(line, { facts: all.facts, state: all.state, incidents: new Map(all.incidents.map((i) => [i.number, i])) });
-    line.latencies = all.latencies_ms;
     for (const id of ["decisions", "lane-list", "overlay"]) $(id).replaceChildren();
     delete $("overlay").dataset.gates;
     $("decisions-empty").hidden = false;
@@ -396,7 +407,6 @@ const handlers = {
     const { model, version } = all.facts;
     write($("foot"), model ? `${model.name} ${model.version} on ${model.provider}, ${model.threads} thread${model.threads > 1 ? "s" : ""}   ·   ${all.facts.camera?.source ?? ""}   ·   sortline ${version}` : "");
     showIncidents();
-    showHistogram();
     showShift();
     if (all.state?.outcomes) handlers.state(all.state);
   },
@@ -405,11 +415,7 @@ const handlers = {
     line.arrived = performance.now();
     showState();
   },
-  decision(decision) {
-    addLatency(decision);
-    addDecision(decision);
-    showHistogram();
-  },
+  decision: addDecision,
   incident(incident) {
     line.incidents.set(incident.number, incident);
     showIncidents();

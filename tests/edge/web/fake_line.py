@@ -148,6 +148,17 @@ def state_at(t: float, decided: int, paused: bool = False) -> dict[str, Any]:
         "outcomes": {"confirmed": 0, "fired": fired, "passed": decided - fired, "missed": 0, "lost": 0},
         "reasons": reasons, "lanes": lanes,
         "latency_ms": {"p50": 13.9, "p99": 26.4, "max": 31.0},
+        "latency": {
+            "count": decided,
+            "sum_s": 0.0141 * decided,
+            "buckets": [
+                [upper, round(decided * share)]
+                for upper, share in (
+                    (0.003, 0.0), (0.005, 0.0), (0.0075, 0.01), (0.01, 0.12), (0.015, 0.6), (0.02, 0.9), (0.03, 0.99),
+                    (0.05, 1.0), (0.1, 1.0),
+                )
+            ],
+        },
         "stages": {
             name: {
                 "count": decided, "sum_s": seconds * decided,

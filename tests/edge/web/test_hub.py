@@ -54,7 +54,6 @@ def test_a_viewer_begins_with_everything_and_goes_on_with_what_is_new(hub: Hub) 
     assert name == "hello"
     assert everything["state"]["born"] == 103
     assert [decision["item_id"] for decision in everything["decisions"]] == [5]
-    assert everything["latencies_ms"] == [pytest.approx(14.2, abs=10)]
     tell(hub, 5)
     hub.add_incident({**asdict(fake_line.INCIDENT), "number": 1})
     hub.set_state(fake_line.state_at(61.0, 101))
