@@ -15,7 +15,9 @@ import numpy as np
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 SCRIPT = Path(__file__).with_name("rtsp_server.py")
-PACKAGES = "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly"
+PACKAGES = "python3-gi gir1.2-gst-rtsp-server-1.0 " + " ".join(
+    f"gstreamer1.0-plugins-{kind}" for kind in ("base", "good", "bad", "ugly")
+)
 BITS = 40
 
 
@@ -84,7 +86,7 @@ def rtsp_is_missing() -> str | None:
     check = (
         "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')\n"
         "from gi.repository import Gst, GstRtspServer; Gst.init(None)\n"
-        "assert all(Gst.ElementFactory.find(name) for name in ('x264enc', 'rtph264pay', 'appsrc'))"
+        "assert all(Gst.ElementFactory.find(name) for name in ('x264enc', 'rtph264pay', 'appsrc', 'qtdemux', 'h264parse'))"
     )
     if not Path(SYSTEM_PYTHON).exists():
         return f"no {SYSTEM_PYTHON}"
