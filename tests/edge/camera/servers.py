@@ -86,7 +86,7 @@ def rtsp_is_missing() -> str | None:
     check = (
         "import gi; gi.require_version('Gst', '1.0'); gi.require_version('GstRtspServer', '1.0')\n"
         "from gi.repository import Gst, GstRtspServer; Gst.init(None)\n"
-        "assert all(Gst.ElementFactory.find(name) for name in ('x264enc', 'rtph264pay', 'appsrc', 'qtdemux', 'h264parse'))"
+        "assert all(map(Gst.ElementFactory.find, 'appsrc x264enc rtph264pay qtdemux h264parse'.split()))"
     )
     if not Path(SYSTEM_PYTHON).exists():
         return f"no {SYSTEM_PYTHON}"
