@@ -1,4 +1,4 @@
-"""`sortline`: demo, run, check, predict, bench, replay.
+"""`sortline`: demo, run, check, cameras, predict, bench, replay.
 
 Exit status: 0 done, 1 the thing asked for failed, 2 wrong words or a wrong file.
 """
@@ -83,6 +83,8 @@ def _parser() -> argparse.ArgumentParser:
 
     check = command("check", _check, "open the camera, load the model, reach every output", "sortline check line.toml")
     check.add_argument("config", type=Path, metavar="LINE.toml")
+
+    command("cameras", _cameras, "the cameras that are attached, and the modes they offer", "sortline cameras")
 
     predict = command("predict", _predict, "classify pictures: a JSON line each", "sortline predict parts.onnx a.jpg")
     predict.add_argument("model", type=Path, metavar="MODEL.onnx")
@@ -180,6 +182,14 @@ def _check(options: argparse.Namespace) -> int:
     results = list(check_line(LineConfig.load(options.config)))
     print_checks(results)
     return 0 if all(result.ok for result in results) else 1
+
+
+def _cameras(options: argparse.Namespace) -> int:
+    from edge.camera.attached import list_cameras
+    from edge.screen import print_cameras
+
+    print_cameras(list_cameras())
+    return 0
 
 
 def _predict(options: argparse.Namespace) -> int:

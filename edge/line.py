@@ -394,6 +394,6 @@ class Line:
             **({"eyes": (self.photo_eyes.trouble(), f"{eyes} watching")} if eyes else {}),
         }
         return {
-            "camera": {"ok": camera.state in {"running", "ended"}, "text": camera.text},
+            "camera": {"ok": camera.state in {"running", "ended"} and not camera.trouble, "text": camera.text},
             **{part: {"ok": trouble is None, "text": trouble or well} for part, (trouble, well) in troubles.items()},
         }

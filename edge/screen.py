@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from edge.camera.attached import CameraMode
     from edge.check import Check
     from edge.replay import Replay
 
@@ -53,6 +54,20 @@ def print_checks(results: "Sequence[Check]") -> None:
     table.add_column(overflow="fold")  # a sentence about a file shows its whole path
     for result in results:
         table.add_row("[green]ok[/]" if result.ok else "[red]FAILED[/]", result.part, escape(result.text))
+    Console().print(table)
+
+
+def print_cameras(modes: Sequence["CameraMode"]) -> None:
+    """The table of `sortline cameras`."""
+    if not modes:
+        Console().print("no camera is attached; network cameras are named by their address in camera.source")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("camera.source", "name", "format", "size", "fps"):
+        table.add_column(heading)
+    for mode in modes:
+        fps = f"{mode.fps:g}" if mode.fps else "-"
+        table.add_row(escape(str(mode.source)), escape(mode.name), mode.fourcc, f"{mode.width}x{mode.height}", fps)
     Console().print(table)
 
 

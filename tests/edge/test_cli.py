@@ -138,6 +138,12 @@ def test_a_signal_ends_the_run_in_under_two_seconds_with_the_summary_printed(
     assert sum(content["reasons"].values()) == len(decisions.read_text().splitlines()) >= 3
 
 
+def test_cameras_lists_what_is_attached_or_says_that_nothing_is() -> None:
+    done = sortline("cameras")
+    assert done.returncode == 0, done.stderr
+    assert "camera.source" in done.stdout
+
+
 def test_check_says_how_each_part_is(model: Path, tmp_path: Path) -> None:
     done = sortline("check", line(tmp_path, model))
     assert done.returncode == 0, done.stderr
@@ -211,7 +217,7 @@ def test_wrong_words_exit_2_with_one_sentence(words: list[str]) -> None:
     assert "--help" in one_sentence(done)
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "check", "predict", "bench", "replay"])
+@pytest.mark.parametrize("command", ["demo", "run", "check", "cameras", "predict", "bench", "replay"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = sortline(command, "--help")
     assert done.returncode == 0
