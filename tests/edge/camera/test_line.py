@@ -1,0 +1,155 @@
+"""Cameras under the whole line: late ones, dead ones, two at a time, and a classifier that is too slow for them."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from edge.config import LineConfig
+from edge.line import Line
+from tests.edge.camera.servers import HttpCamera, RtspServer, mute_server
+from tests.edge.tiny_model import write_model
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def config(folder: Path, source: str, **more: object) -> LineConfig:
+    return LineConfig.parse(
+        {
+            "model": {"path": str(write_model(folder / "m.onnx"))},
+            "camera": {"source": source, "open_timeout_s": 2.0, "read_timeout_s": 1.0},
+            "belt": {"pixels_per_mm": 1.0, "speed_mm_s": 200},
+            "lanes": [{"name": "rest", "default": True}],
+            "web": {"port": 0},
+            **more,
+        }
+    )
+
+
+def status(url: str) -> int:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def until(what: object, seconds: float = 30) -> bool:
+    deadline = time.monotonic() + seconds
+    while not what():  # type: ignore[operator]
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_a_line_starts_without_its_camera_says_so_and_takes_it_up_when_it_appears(
+    tmp_path: Path, rtsp: RtspServer
+) -> None:
+    with Line(config(tmp_path, rtsp.url)) as line:
+        assert until(lambda: status(f"{line.url}healthz") == 200)
+        assert until(lambda: status(f"{line.url}readyz") == 503)
+        assert until(lambda: line.herald.incidents["camera_lost"] == 1)
+        rtsp.start()
+        assert until(lambda: line.frames > 5)
+        assert until(lambda: status(f"{line.url}readyz") == 200)
+        assert line.herald.recent[-1].recovered
+
+
+def test_check_says_that_a_camera_never_answers_within_its_timeouts_and_exits_1(tmp_path: Path) -> None:
+    write_model(tmp_path / "m.onnx")
+    with mute_server() as port:
+        (tmp_path / "line.toml").write_text(
+            f"""
+            [model]
+            path = "m.onnx"
+            [camera]
+            source = "rtsp://user:secret@127.0.0.1:{port}/x"
+            open_timeout_s = 2.0
+            [belt]
+            pixels_per_mm = 1
+            speed_mm_s = 100
+            [[lanes]]
+            name = "rest"
+            default = true
+            """
+        )
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "edge.cli", "check", str(tmp_path / "line.toml")],
+            capture_output=True, text=True, timeout=60, cwd=ROOT, check=False,
+        )  # fmt: skip
+    assert time.monotonic() - start < 20
+    assert done.returncode == 1
+    assert "FAILED" in done.stdout
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_two_lines_in_one_process_do_not_feel_each_others_cameras(tmp_path: Path, rtsp: RtspServer) -> None:
+    rtsp.start()
+    steady = HttpCamera()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    try:
+        with Line(config(tmp_path / "a", rtsp.url)) as dying, Line(config(tmp_path / "b", steady.url)) as living:
+            assert until(lambda: dying.frames > 10 and living.frames > 10)
+            rtsp.kill()
+            assert until(lambda: dying.herald.incidents["camera_lost"] == 1)
+            before, start = living.frames, time.monotonic()
+            assert until(lambda: living.frames - before >= 60)
+            rate = 60 / (time.monotonic() - start)
+            assert rate > 20, "of 30 a second"
+            assert not [name for name in living.herald.incidents if name.startswith("camera")]
+    finally:
+        steady.close()
+
+
+def test_items_on_the_belt_reach_their_end_while_the_camera_is_away(tmp_path: Path) -> None:
+    source = "sim:?seed=3&rate=8&seconds=3&speed_mm_s=400"
+    more = {"belt": {"pixels_per_mm": 1.6, "speed_mm_s": 400}, "web": {"enabled": False}}
+    with Line(config(tmp_path, source, **more)) as line:
+        assert line.wait(60)
+    assert line.ledger.born > 5
+    assert len(line.ledger) == 0
+    assert line.ledger.balanced()
+
+
+def test_a_classifier_slower_than_the_camera_never_makes_the_frames_older(tmp_path: Path, rtsp: RtspServer) -> None:
+    rtsp.start()
+    line = Line(config(tmp_path, rtsp.url, web={"enabled": False}, items={"mode": "frame"}))
+    quick = line.classifier.classify
+
+    def slow(crops: object) -> object:
+        time.sleep(0.3)
+        return quick(crops)  # type: ignore[arg-type]
+
+    line.classifier.classify = slow  # type: ignore[method-assign, assignment]
+    with line:
+        assert until(lambda: line.frames > 150)
+        ages = line.stages["waiting"].newest(150)
+    # Two frames of a 30 fps stream, and room for a machine that tests do other things on.
+    assert sorted(ages)[75] < 0.15
+    assert sum(ages[100:]) / 50 < sum(ages[:50]) / 50 + 0.1, "the age must not grow"
+
+
+@pytest.mark.parametrize("name", ["journal", "log"])
+def test_a_cameras_password_is_nowhere_to_be_read(
+    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = "rtsp://user:secret@127.0.0.1:1/x"
+    more = {"journal": {"path": str(tmp_path / "line.db")}}
+    with Line(config(tmp_path, source, **more)) as line:
+        assert until(lambda: line.herald.incidents["camera_lost"] == 1)
+        assert until(lambda: status(f"{line.url}readyz") == 503)
+        with urllib.request.urlopen(f"{line.url}metrics", timeout=10) as answer:
+            assert b"secret" not in answer.read()
+        assert "secret" not in json.dumps(line.watch.snapshot())
+    if name == "journal":
+        assert b"secret" not in (tmp_path / "line.db").read_bytes()
+    else:
+        assert "secret" not in caplog.text
