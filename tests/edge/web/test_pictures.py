@@ -1,5 +1,6 @@
 """A stranger's pictures: looked at before they are decoded, decoded no larger than needed."""
 
+import base64
 import struct
 import zlib
 
@@ -15,6 +16,12 @@ from edge.picture import decode_picture
 from edge.web.pictures import MAX_PIXELS, MAX_SCANS, decode, read_header
 from tests.edge.web.conftest import painted
 
+# A 16 x 16 JPEG in four inks (CMYK, as Adobe's programs write it), of the colour red 200, green 40, blue 60.
+FOUR_INKS = (
+    "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwANCQoLCggNCwoLDg4NDxMgFRMSEhMnHB4XIC4pMTAuKS0sMzpKPjM2RjcsLUBXQUZMTlJTUjI+WmFa"
+    "UGBKUVJP/8AAFAgAEAAQBEMRAE0RAFkRAEsRAP/EABYAAQEBAAAAAAAAAAAAAAAAAAAGB//EABQQAQAAAAAAAAAAAAAAAAAAAAD/2gAOBEMA"
+    "TQBZAEsAAD8ArESlWnAAAAP/2Q=="
+)
 KINDS = {".jpg": "jpeg", ".png": "png", ".webp": "webp", ".bmp": "bmp", ".tiff": "tiff"}
 
 
@@ -136,3 +143,14 @@ def test_grey_alpha_and_sixteen_bits_become_three_channels_of_eight(suffix: str)
         assert decoded.dtype == np.uint8
         assert decoded.shape == (8, 8, 3)
         assert np.abs(decoded.astype(int) - 200).max() <= 1
+
+
+def test_a_jpeg_in_printing_inks_is_seen_in_its_colours() -> None:
+    decoded = decode(base64.b64decode(FOUR_INKS), "cmyk.jpg")
+    assert np.abs(decoded.astype(int) - (60, 40, 200)).max() < 8
+
+
+def test_of_a_file_with_several_pictures_the_first_is_taken() -> None:
+    pages = [np.full((16, 16, 3), colour, np.uint8) for colour in ((0, 0, 200), (0, 200, 0))]
+    _, data = cv2.imencodemulti(".tiff", pages)
+    assert decode(bytes(data), "pages.tiff")[8, 8].tolist() == [0, 0, 200]
