@@ -17,11 +17,19 @@ else:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """Small steps are faster on one thread than shared between two, most of all on a busy machine."""
+def quiet_libraries() -> None:
+    """Small steps are faster on one thread than shared between two, most of all on a busy machine.
+
+    torch's exporter makes tqdm bars that nobody sees where tqdm is installed; tqdm would watch them
+    with a thread that never ends.
+    """
     import torch
 
     torch.set_num_threads(1)
+    if find_spec("tqdm"):
+        from tqdm import tqdm
+
+        tqdm.monitor_interval = 0
 
 
 @pytest.fixture(scope="session")
