@@ -15,7 +15,7 @@ from edge.model import Classifier, answer
 from edge.web.bodies import Asked, BadBody, Upload
 from edge.web.pictures import decode
 
-MAX_RUNNING = min(os.cpu_count() or 1, 4)
+MAX_RUNNING = min(len(os.sched_getaffinity(0)), 4)
 MAX_WAITING = 8
 MAX_WAIT_S = 10.0
 RETRY_AFTER_S = 1

@@ -74,6 +74,7 @@ function showStatus() {
   const [tone, text] = status();
   $("status").dataset.tone = tone;
   write($("status-text"), text);
+  document.title = `${text} · sortline`;
   document.body.classList.toggle("lost", !stream.open);
   $("pause").disabled = !stream.open || !line.state;
 }
@@ -244,7 +245,7 @@ function decisionCard(decision) {
   const card = make("li", "decision");
   card.style.setProperty("--lane", laneColour(decision.lane));
   const crop = decision.crop ? make("img") : make("span", "no-crop");
-  if (decision.crop) Object.assign(crop, { src: `/crops/${decision.item_id}.jpg`, alt: "", width: 96, height: 96 });
+  if (decision.crop) Object.assign(crop, { src: `/crops/${decision.item_id}.jpg?at=${decision.decided_at}`, alt: "", width: 96, height: 96 });
   const sure = decision.reason === "classified";
   const title = make("p", "decision-label", sure ? decision.label : REASONS[decision.reason] ?? decision.reason);
   const detail = sure ? `${percent(decision.confidence, 0)} %` : decision.label ? `${decision.label}? ${percent(decision.confidence, 0)} %` : "";
@@ -289,116 +290,12 @@ function incidentEntry(incident) {
   return entry;
 }
 
-// ---- The picture, and over it what belongs to exactly that picture ----
-
-const meet = ([x, y, w, h], [X, Y, W, H]) => x < X + W && X < x + w && y < Y + H && Y < y + h;
-
-const view = {
-  due: false, // a newer picture than the one on the screen has been announced
-  busy: false,
-
-  announce() {
-    view.due = true;
-    if (!view.busy && !document.hidden) view.fetch();
-  },
-
-  async fetch() {
-    view.busy = true;
-    view.due = false;
-    try {
-      const answer = await fetch("/picture.jpg", { cache: "no-store" });
-      if (!answer.ok) return;
-      const about = JSON.parse(answer.headers.get("Sortline-Picture"));
-      const picture = await createImageBitmap(await answer.blob());
-      const canvas = $("picture");
-      if (canvas.width !== picture.width || canvas.height !== picture.height) {
-        [canvas.width, canvas.height] = [picture.width, picture.height];
-        $("view").style.setProperty("--shape", `${picture.width} / ${picture.height}`);
-      }
-      canvas.getContext("2d").drawImage(picture, 0, 0);
-      picture.close();
-      $("notice").hidden = true;
-      view.annotate(about);
-    } catch {
-      // A picture that was cut off is followed by the next one.
-    } finally {
-      view.busy = false;
-      if (view.due && !document.hidden) view.fetch();
-    }
-  },
-
-  annotate({ full: [width, height], items }) {
-    const overlay = $("overlay");
-    view.gates(overlay, width, height);
-    const left = new Map([...overlay.querySelectorAll(".box")].map((box) => [box.dataset.item, box]));
-    for (const item of items) {
-      let box = left.get(String(item.id));
-      left.delete(String(item.id));
-      if (!box) {
-        box = make("div", "box");
-        box.dataset.item = item.id;
-        const tag = make("span", "tag");
-        tag.append(make("i"), make("span"));
-        box.append(tag);
-        overlay.append(box);
-      }
-      const [x, y, w, h] = item.box;
-      box.style.setProperty("--lane", item.lane ? laneColour(item.lane) : "var(--lane-none)");
-      box.style.left = `${(100 * x) / width}%`;
-      box.style.top = `${(100 * y) / height}%`;
-      box.style.width = `${(100 * w) / width}%`;
-      box.style.height = `${(100 * h) / height}%`;
-      box.classList.toggle("late", x > 0.82 * width);
-      write(box.firstChild.firstChild, item.id);
-      write(box.firstChild.lastChild, item.label ?? "");
-      box.firstChild.style.setProperty("--sure", item.label ? item.confidence : 0);
-    }
-    for (const box of left.values()) box.remove();
-    view.placeTags(overlay);
-  },
-
-  // A tag stands above its box, or below where it would cover another; it stays where it is while it can.
-  placeTags(overlay) {
-    const boxes = [...overlay.querySelectorAll(".box")];
-    const taken = boxes.map((box) => [box.offsetLeft, box.offsetTop, box.offsetWidth, box.offsetHeight]);
-    const places = boxes.map((box, i) => {
-      const [x, y, w, h] = taken[i];
-      const { offsetWidth: width, offsetHeight: height } = box.firstChild;
-      const at = (low) => [box.classList.contains("late") ? x + w - width : x, low ? y + h + 5 : y - height - 5, width, height];
-      const was = box.classList.contains("low");
-      const free = (place) => place[1] >= 0 && place[1] + height <= overlay.offsetHeight && !taken.some((other, j) => j !== i && meet(place, other));
-      const low = [was, !was].find((one) => free(at(one))) ?? y < height + 5;
-      taken.push(at(low));
-      return low;
-    });
-    boxes.forEach((box, i) => box.classList.toggle("low", places[i]));
-  },
-
-  // A diverter that stands within the picture is drawn where it stands.
-  gates(overlay, width, height) {
-    const belt = line.facts?.belt;
-    if (!belt || overlay.dataset.gates) return;
-    overlay.dataset.gates = "drawn";
-    const flat = belt.direction === "right" || belt.direction === "left";
-    const length = flat ? width : height;
-    const sign = belt.direction === "right" || belt.direction === "down" ? 1 : -1;
-    for (const lane of line.facts.lanes.filter((one) => one.distance_mm)) {
-      const at = length / 2 + sign * lane.distance_mm * belt.pixels_per_mm;
-      if (at < 0 || at > length) continue;
-      const gate = make("div", `gate ${flat ? "" : "across"}`);
-      gate.style[flat ? "left" : "top"] = `${(100 * at) / length}%`;
-      gate.style.setProperty("--lane", laneColour(lane.name));
-      gate.classList.toggle("late", at > 0.85 * length);
-      gate.append(make("span", "tag", lane.name));
-      overlay.append(gate);
-    }
-  },
-};
-
 // ---- The stream ----
 
 const handlers = {
   hello(all) {
+    // A line that came back as another version brings another page.
+    if (line.facts && line.facts.version !== all.facts.version) location.reload();
     Object.assign(line, { facts: all.facts, state: all.state, incidents: new Map(all.incidents.map((i) => [i.number, i])) });
     for (const id of ["decisions", "lane-list", "overlay"]) $(id).replaceChildren();
     delete $("overlay").dataset.gates;
@@ -479,14 +376,18 @@ $("resume").addEventListener("close", () => {
   if ($("resume").returnValue === "resume") post("/commands", { command: "pause", paused: false });
 });
 $("theme").addEventListener("click", theme.toggle);
-document.addEventListener("visibilitychange", () => {
-  // A page that nobody sees takes no viewer's place.
+
+// A page that nobody sees takes no viewer's place; one that is seen keeps the tablet awake, where it may.
+function seen() {
   if (document.hidden) {
     stream.source?.close();
-  } else {
-    stream.connect();
+    return;
   }
-});
+  stream.connect();
+  navigator.wakeLock?.request("screen").catch(() => {});
+}
+
+document.addEventListener("visibilitychange", seen);
 setInterval(stream.watch, 1000);
 setInterval(showShift, 60_000);
-stream.connect();
+seen();
