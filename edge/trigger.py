@@ -26,8 +26,7 @@ from edge.ledger import Ledger
 from edge.records import Box, Frame, Item, Scope, View
 from edge.travel import Travel
 
-# Pictures kept for an edge that is told after they were taken: so many at the most, so old at the most
-# unless the beam stands downstream of the camera and the belt has to come so far.
+# Pictures kept for an edge that is told after they were taken: so many at the most. An edge may be told so late.
 RING = 32
 LATE_S = 0.15
 # A beam that stays broken for so many item lengths is broken by more than one item.
@@ -75,8 +74,8 @@ class Trigger:
     it counts as touching, and so is not pushed, when the beam was broken for one and a half lengths of belt
     and was free again before the item was decided, as it is where the beam stands well upstream.
 
-    Pictures are kept as the camera gave them: RING of 1280 x 720 are 88 MB, but only a beam far downstream or
-    a very fast camera needs so many.
+    Pictures are kept as the camera gave them, those of the last LATE_S and, where the beam stands downstream,
+    of the belt between it and the camera: RING at the most, which are 88 MB of 1280 x 720.
 
     Several threads call it; it works under the ledger's lock, which is held when on_item is called.
     """
@@ -102,7 +101,6 @@ class Trigger:
         # An item that has just broken the beam passed the centre line so far ago.
         self._back_mm = max(settings.position_mm - settings.length_mm / 2, 0.0) + self._window_mm
         self._frames: deque[Frame] = deque(maxlen=RING)
-        self._step_mm = 0.0
         self._coming: list[_Coming] = []
         self._born = 0
         self._last_mm = -math.inf
@@ -129,7 +127,7 @@ class Trigger:
             if self._is_placed(edge, item):
                 for frame in self._frames:
                     coming.consider(frame)
-                if self._frames and self._is_nearest(coming, self._frames[-1]):
+                if self._frames and coming.off_mm(self._frames[-1]) >= 0:
                     view = self._settle(coming)
             else:
                 coming.settled = True
@@ -143,13 +141,11 @@ class Trigger:
         seen, views, left, coming = [], [], [], []
         with self._lock:
             self._look_for_a_jam(frame.position_mm)
-            last_mm = self._frames[-1].position_mm if self._frames else frame.position_mm
-            self._step_mm = frame.position_mm - last_mm
             self._remember(frame)
             for one in self._coming:
                 if not one.settled:
                     one.consider(frame)
-                    if self._is_nearest(one, frame):
+                    if one.off_mm(frame) >= 0:
                         view = self._settle(one)
                         views += [view] if view else []
                         left += [] if view else [one.item.id]
@@ -159,7 +155,7 @@ class Trigger:
                 if not one.settled or one.off_mm(frame) < half_mm + self._length_mm / 2:
                     coming.append(one)
             self._coming = coming
-        return Tracked(tuple(seen), left=tuple(left), moved_px=self._step_mm * self._pixels_per_mm), views
+        return Tracked(tuple(seen), left=tuple(left)), views
 
     def observed_speed_mm_s(self) -> None:
         """Nothing is followed from picture to picture, so the pictures show no speed."""
@@ -186,10 +182,6 @@ class Trigger:
             cause = f"item {item.id} broke the beam while nobody knew where the belt was"
         self._tell("item_unplaced", "item", cause, "not classified: sent to the default lane", item.id)
         return False
-
-    def _is_nearest(self, one: _Coming, frame: Frame) -> bool:
-        """Whether no later picture will be nearer: the next comes a step further, as this one did."""
-        return one.off_mm(frame) >= -max(self._step_mm, 0.0) / 2
 
     def _settle(self, one: _Coming) -> View | None:
         """The one view of an item, from the nearest picture; None, and an incident, when that is not near."""
@@ -251,16 +243,18 @@ class Trigger:
             self._tell("eye_blocked", "belt", cause, "what passes it is not seen and goes to the default lane")
 
     def _remember(self, frame: Frame) -> None:
-        """Keeps what a late edge may ask for: a standing belt's pictures are all the same, and one will do."""
-        frames, near_mm = self._frames, self._back_mm / RING
-        if len(frames) > 1 and all(
-            abs(one.position_mm - frame.position_mm) < near_mm for one in (frames[-1], frames[-2])
-        ):
+        """Keeps what an edge may still ask for: the pictures of a stretch of belt, RING of them at the most.
+
+        On a slow or a standing belt not every picture is worth its place, so they are thinned out.
+        """
+        frames = self._frames
+        stretch_mm = self._back_mm + abs(self._belt.speed_mm_s(frame.captured_at)) * LATE_S
+        apart_mm = min(2 * stretch_mm / RING, self._window_mm)
+        if len(frames) > 1 and abs(frame.position_mm - frames[-2].position_mm) < apart_mm:
             frames.pop()
         frames.append(frame)
-        while frame.captured_at - frames[0].captured_at > LATE_S and abs(
-            frame.position_mm - frames[0].position_mm
-        ) > self._back_mm + abs(self._step_mm):
+        # The first that lies outside is kept: it may be the nearest to what lies just inside.
+        while len(frames) > 1 and abs(frame.position_mm - frames[1].position_mm) > stretch_mm:
             frames.popleft()
 
 
