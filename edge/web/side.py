@@ -9,7 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,20 @@ SILENCE_S = 20.0  # a web side that has not said a word for this long hangs
 RESTARTS, WINDOW_S = 5, 60.0  # so many restarts in so many seconds, then it stays down
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 EXIT_S = 0.6
+
+
+@dataclass(slots=True)
+class _Event:
+    """A decision or an incident on its way to the page; it is written out by the sender, not by the line."""
+
+    kind: str
+    record: Decision | Incident
+    pixels: np.ndarray | None
+    number: int = 0
+    wall: float = field(default_factory=time.time)  # for the reader of the page; nothing is computed from it
+
+    def message(self) -> Message:
+        return {"kind": self.kind, self.kind: {**asdict(self.record), "number": self.number, "wall": self.wall}}
 
 
 class WebSide:
@@ -66,13 +80,13 @@ class WebSide:
         self._on_command = on_command
         self._on_incident = on_incident
         self._changed = threading.Condition()
-        self._events: deque[tuple[Message, np.ndarray | None]] = deque()
-        self._kept: deque[tuple[Message, np.ndarray | None]] = deque(maxlen=KEPT_EVENTS)
+        self._events: deque[_Event] = deque()
+        self._kept: deque[_Event] = deque(maxlen=KEPT_EVENTS)
         self._state: dict[str, Any] | None = None
         self._state_waits = False
         self._picture: tuple[Frame, list[dict[str, Any]]] | None = None
         self._next_picture = 0.0
-        self._incidents = 0
+        self._told = 0
         self._channel: Channel | None = None
         self._stopping = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="web-supervisor", daemon=True)
@@ -103,15 +117,11 @@ class WebSide:
         if crop is not None:
             step = max(max(crop.shape[:2]) // MAX_CROP_SIDE, 1)
             crop = np.array(crop[::step, ::step], order="C")  # a copy: a crop is a view that holds a whole frame
-        # The clock on the wall is for the reader of the page; nothing is computed from it.
-        self._tell({"kind": "decision", "decision": {**asdict(decision), "wall": time.time()}}, crop)
+        self._tell(_Event("decision", decision, crop))
 
     def incident(self, incident: Incident) -> None:
         """Shows an incident."""
-        with self._changed:
-            self._incidents += 1
-            number = self._incidents
-        self._tell({"kind": "incident", "incident": {**asdict(incident), "number": number, "wall": time.time()}})
+        self._tell(_Event("incident", incident, None))
 
     def picture(self, frame: Frame, items: Sequence[dict[str, Any]]) -> None:
         """Offers a frame and what is seen in it; taken only when somebody watches and one is due."""
@@ -124,12 +134,14 @@ class WebSide:
             self._picture = (frame, list(items))
             self._changed.notify_all()
 
-    def _tell(self, message: Message, pixels: np.ndarray | None = None) -> None:
+    def _tell(self, event: "_Event") -> None:
         with self._changed:
             if len(self._events) >= MAX_WAITING:
                 self._events.popleft()
                 self.dropped += 1
-            self._events.append((message, pixels))
+            self._told += 1
+            event.number = self._told
+            self._events.append(event)
             self._changed.notify_all()
 
     # The supervisor's thread: one life of the process after the other.
@@ -220,8 +232,8 @@ class WebSide:
             with self._changed:
                 again = list(self._kept)
                 self._state_waits = self._state is not None
-            for message, pixels in again:
-                _send_pixels(channel, message, pixels)
+            for event in again:
+                _send_pixels(channel, event.message(), event.pixels)
             next_ping = 0.0
             while True:
                 if (now := time.monotonic()) >= next_ping:
@@ -236,8 +248,8 @@ class WebSide:
                     self._events.clear()
                     self._kept.extend(events)
                     self._picture, self._state_waits = None, False
-                for message, pixels in events:
-                    _send_pixels(channel, message, pixels)
+                for event in events:
+                    _send_pixels(channel, event.message(), event.pixels)
                 if state is not None:
                     channel.send({"kind": "state", "state": {**state, "web_dropped": self.dropped}})
                 if picture is not None:
