@@ -274,19 +274,35 @@ function showIncidents() {
   }
   $("incidents-empty").hidden = open.size > 0;
   $("trouble").classList.toggle("open", open.size > 0);
-  $("incidents").replaceChildren(...[...open.values()].reverse().slice(0, 4).map(incidentEntry));
+  const list = $("incidents");
+  const shown = [...open.values()].reverse().slice(0, 4);
+  // Entries stay as they are while they can, so that no button vanishes under a finger or loses the focus.
+  const old = new Map([...list.children].map((entry) => [entry.dataset.name, entry]));
+  const entries = shown.map((incident) => fillIncident(old.get(incident.name) ?? incidentEntry(incident.name), incident));
+  for (const entry of old.values()) if (!entries.includes(entry)) entry.remove();
+  entries.forEach((entry, i) => list.children[i] !== entry && list.insertBefore(entry, list.children[i] ?? null));
 }
 
-function incidentEntry(incident) {
-  const entry = make("li", incident.recovered ? "incident over" : "incident");
-  const head = make("p", "incident-name", words(incident.name));
-  head.append(make("time", "", clockTime(incident.wall) + (incident.times > 1 ? `, ${incident.times} times` : "")));
+function incidentEntry(name) {
+  const entry = make("li", "incident");
+  entry.dataset.name = name;
+  const head = make("p", "incident-name");
+  head.append(make("span", "", words(name)), make("time"));
   const clear = make("button", "button quiet", "Clear");
   clear.type = "button";
-  clear.setAttribute("aria-label", `Clear ${words(incident.name)}`);
-  clear.addEventListener("click", () => post(`/incidents/${incident.number}/clear`, {}));
-  entry.append(head, make("p", "incident-cause", `${sentence(incident.cause)}; ${incident.action}.`));
-  entry.append(make("p", "incident-advice", incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line), clear);
+  clear.setAttribute("aria-label", `Clear ${words(name)}`);
+  clear.addEventListener("click", () => post(`/incidents/${entry.dataset.number}/clear`, {}));
+  entry.append(head, make("p", "incident-cause"), make("p", "incident-advice"), clear);
+  return entry;
+}
+
+function fillIncident(entry, incident) {
+  entry.dataset.number = incident.number;
+  entry.classList.toggle("over", incident.recovered);
+  const [head, cause, advice] = entry.children;
+  write(head.lastChild, clockTime(incident.wall) + (incident.times > 1 ? `, ${incident.times} times` : ""));
+  write(cause, `${sentence(incident.cause)}; ${incident.action}.`);
+  write(advice, incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line);
   return entry;
 }
 
