@@ -5,6 +5,7 @@ the graph, and the metadata key `sortline` holds a JSON ModelCard. `cut` and `to
 way from a picture to the model's input, in training, calibration, evaluation and on the line alike.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -44,6 +45,45 @@ class Resize(BaseModel):
     interpolation: Literal["area", "linear"] = "area"
 
 
+class Novelty(BaseModel):
+    """How a picture unlike anything trained on is told: by the direction of its features.
+
+    The cosine distance (0 to 2) between a picture's features and the mean features of the class it is
+    taken for, both seen from the mean of all; above the class's limit it is a stranger. After
+    Techapanurak et al., "Hyperparameter-Free Out-of-Distribution Detection Using Cosine Similarity",
+    ACCV 2020. centre is float16 [D], means float16 [classes, D], both as base64 of their bytes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    centre: str
+    means: str
+    limits: tuple[float, ...]
+
+    @classmethod
+    def of(cls, centre: np.ndarray, means: np.ndarray, limits: Sequence[float]) -> "Novelty":
+        """From float arrays [D] and [classes, D], and a limit a class."""
+
+        def text(values: np.ndarray) -> str:
+            return base64.b64encode(values.astype("<f2").tobytes()).decode()
+
+        return cls(centre=text(centre), means=text(means), limits=tuple(limits))
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """centre, float32 [D], and the means seen from it, float32 [classes, D], each of length 1."""
+        centre = np.frombuffer(base64.b64decode(self.centre), "<f2").astype(np.float32)
+        means = np.frombuffer(base64.b64decode(self.means), "<f2").astype(np.float32)
+        directions = means.reshape(len(self.limits), len(centre)) - centre
+        return centre, directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-6)
+
+
+def strangeness(features: np.ndarray, label: np.ndarray, centre: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Cosine distance, float [n], of features [n, D] to the directions [classes, D] of their labels, int [n]."""
+    seen = features - centre
+    seen = seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6)
+    return np.asarray(1 - (seen * directions[label]).sum(axis=1))
+
+
 class ModelCard(BaseModel):
     """What training promises and the edge relies on; travels inside the .onnx file as JSON."""
 
@@ -58,6 +98,7 @@ class ModelCard(BaseModel):
     resize: Resize = Resize()
     crop_margin: float = Field(default=0.1, ge=0, le=2)
     thresholds: dict[str, float] = {}
+    novelty: Novelty | None = None
     calibration: dict[str, Any] = {}
     test: dict[str, Any] = {}
     quantization: dict[str, Any] = {}
@@ -76,6 +117,13 @@ class ModelCard(BaseModel):
             raise ValueError(f"its card has a threshold for {strangers[0]!r}, which is not one of its classes")
         if any(not 0 <= value <= 1 for value in self.thresholds.values()):
             raise ValueError("its card has a threshold outside 0 to 1")
+        if self.novelty is not None:
+            try:
+                directions = self.novelty.arrays()[1]
+            except ValueError:
+                raise ValueError("its card's novelty is damaged: its arrays do not fit each other") from None
+            if len(directions) != len(self.classes):
+                raise ValueError(f"its card's novelty is of {len(directions)} classes, not of {len(self.classes)}")
         return self
 
     @classmethod
@@ -150,6 +198,8 @@ class Classifier:
         self.threads = threads or 1
         self.provider, self._session = self._open(data, provider)
         self.card = self._verify()
+        novelty = self.card.novelty
+        self._novelty = (*novelty.arrays(), np.array(novelty.limits, np.float32)) if novelty else None
         self._thresholds = np.array([self.card.thresholds.get(name, 0.0) for name in self.card.classes])
 
     def pixels(self, crop: np.ndarray) -> np.ndarray:
@@ -166,10 +216,22 @@ class Classifier:
         """Classifies BGR crops, uint8 [h, w, 3] of any size, in one call; one Prediction a crop, in order."""
         if not crops:
             return []
-        probabilities, _ = self.run(np.stack([self.pixels(crop) for crop in crops]))
-        return [self.predict(row) for row in probabilities]
+        probabilities, features = self.run(np.stack([self.pixels(crop) for crop in crops]))
+        strange = self.strange(probabilities, features)
+        return [self._predict(row, bool(one)) for row, one in zip(probabilities, strange, strict=True)]
 
-    def predict(self, probabilities: np.ndarray) -> Prediction:
+    def strange(self, probabilities: np.ndarray, features: np.ndarray | None) -> np.ndarray:
+        """Which pictures are unlike anything trained on, bool [n], of what `run` answered.
+
+        None is where the card tells nothing of it or the model gives no features.
+        """
+        if self._novelty is None or features is None:
+            return np.zeros(len(probabilities), bool)
+        centre, directions, limits = self._novelty
+        best = probabilities.argmax(axis=1)
+        return np.asarray(strangeness(features, best, centre, directions) > limits[best])
+
+    def _predict(self, probabilities: np.ndarray, strange: bool) -> Prediction:
         """One row of probabilities, float [classes], as a Prediction under the card's thresholds."""
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
@@ -177,7 +239,7 @@ class Classifier:
             label=self.card.classes[best],
             confidence=confidence,
             probabilities=tuple(probabilities.tolist()),
-            known=bool(confidence >= self._thresholds[best]),
+            known=bool(not strange and confidence >= self._thresholds[best]),
         )
 
     def _open(self, data: bytes, provider: str) -> tuple[str, ort.InferenceSession]:
@@ -238,7 +300,7 @@ class Classifier:
     def _try_one(self, card: ModelCard) -> None:
         picture = np.full((1, card.height, card.width, 3), 127, np.uint8)
         try:
-            probabilities, _ = self.run(picture)
+            probabilities, features = self.run(picture)
         except Exception as error:
             reason = " ".join(str(error).split())[:160]
             raise ModelError(f"{self.path}: cannot run one {card.width}x{card.height} picture ({reason})") from None
@@ -247,6 +309,8 @@ class Classifier:
                 f"{self.path}: its card names {len(card.classes)} classes, "
                 f"its graph gives {list(probabilities.shape)} probabilities"
             )
+        if card.novelty and (features is None or features.shape[1:] != card.novelty.arrays()[0].shape):
+            raise ModelError(f"{self.path}: its card tells strangers by features that its graph does not give")
         if not np.isfinite(probabilities).all() or abs(float(probabilities.sum()) - 1) > 0.01:
             raise ModelError(
                 f"{self.path}: its output sums to {float(probabilities.sum()):.3g}, not to 1; "

@@ -22,6 +22,7 @@ from training.export import Front, check_parity, dress, export_core, with_card, 
 from training.files import write_atomically
 from training.fit import FitSettings, fit, predict
 from training.networks import Network, load_network
+from training.novelty import learn_novelty
 from training.quantize import quantize, run_core
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
@@ -194,6 +195,9 @@ class Run:
         front = Front((scaling.zero,), (scaling.divisor,))
         model = dress(core, settings.size, settings.size, front, len(data.classes), temperature=temperature)
         write_model(model, card, path)
+        # What the file itself sees of known pictures tells it what a stranger is.
+        novelty = learn_novelty(Classifier(path, provider="cpu"), data.train, data.val)
+        write_model(model, card.model_copy(update={"novelty": novelty}), path)
 
 
 def _make(folder: Path) -> None:

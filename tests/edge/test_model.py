@@ -53,6 +53,9 @@ def test_a_confidence_below_its_classes_threshold_is_not_known(tmp_path: Path) -
         ({"thresholds": {"mauve": 0.5}}, "threshold for 'mauve'"),
         ({"thresholds": {"red": 1.5}}, "threshold outside 0 to 1"),
         ({"height": 3}, "its card's height"),
+        ({"novelty": {"centre": "AAAA", "means": "AAAA", "limits": [1, 1, 1]}}, "novelty is damaged"),
+        ({"novelty": {"centre": "", "means": "", "limits": [1]}}, "novelty is of 1 classes, not of 3"),
+        ({"novelty": {"centre": "AAAAAA==", "means": "AAAAAAAAAAAAAAAA", "limits": [1, 1, 1]}}, "features that its"),
     ],
 )
 def test_a_file_that_breaks_the_contract_is_refused_with_its_own_sentence(
