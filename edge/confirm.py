@@ -15,6 +15,7 @@ those are the ones whose place is in doubt. If that happens again before so many
 the line has proven itself, it also takes a person to clear the incident.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -58,7 +59,7 @@ class _Exit:
     settings: ConfirmSettings
     signs: deque[Sign] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     expected_mm: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    last_mm: float = 0.0  # where the newest exit was,
+    last_mm: float = -math.inf  # where the newest exit was,
     last_length_mm: float = 0.0  # and how long the item
 
     def place_mm(self, life: Life) -> float:
@@ -113,8 +114,9 @@ class Confirm:
             self._seen_since_shift += 1
             one.signs.append("seen")
             return nearest
-        if one.last_mm <= at_mm < one.last_mm + one.last_length_mm:
-            return None  # the rest of the item that came last: it has a hole, or the contact bounced
+        same = one.last_mm - one.settings.window_mm <= at_mm < one.last_mm + one.last_length_mm
+        if same or self._belt.speed_mm_s(edge.at) < 0:
+            return None  # the item that came last: it has a hole, the contact bounced, or the belt turned back
         one.last_mm, one.last_length_mm = at_mm, 0.0
         self._unexpected(lane, one, at_mm, [one.place_mm(life) for life in coming])
         return None

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,8 +21,9 @@ from edge.ledger import Ledger
 from edge.line import Line
 from edge.records import Decision, Frame, Item, View
 from edge.trigger import LATE_S, RING, Trigger
+from tests.edge.discs import disc_line, write_discs
 from tests.edge.squares import Squares, SquaresSettings
-from tests.edge.tiny_model import COLOURS, write_model
+from tests.edge.tiny_model import write_model
 
 ORDER = "red green blue red blue green green red"
 
@@ -347,44 +347,17 @@ def test_what_comes_back_on_a_belt_that_turns_is_no_new_item() -> None:
 
 
 @pytest.fixture(scope="module")
-def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of class folders for the simulated belt: discs of three colours on white."""
-    folder = tmp_path_factory.mktemp("discs")
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir()
-        picture = np.full((80, 80, 3), 255, np.uint8)
-        cv2.circle(picture, (40, 40), 36, colour[::-1], -1, cv2.LINE_AA)
-        cv2.imwrite(str(folder / name / "disc.png"), picture)
-    return folder
-
-
-def simulated(model: Path, discs: Path, source: str, trigger: dict[str, Any], **tables: Any) -> LineConfig:
-    address = f"sim:?speed_mm_s=500&rate=4&seed=5&width=640&height=128&foreign=0&items={discs}{source}"
-    return LineConfig.parse(
-        {
-            "model": {"path": str(model)},
-            "camera": {"source": address},
-            "belt": {"pixels_per_mm": 1.6, "speed_mm_s": 500, **tables.get("belt", {})},
-            "items": {"mode": "trigger", "roi": [288, 0, 64, 128], "trigger": {"length_mm": 40, **trigger}},
-            "decide": {"min_confidence": 0.0},
-            "lanes": [
-                {"name": "reds", "classes": ["red"], "output": "gate", "distance_mm": 260},
-                {"name": "greens", "classes": ["green"], "output": "arm", "distance_mm": 330},
-                {"name": "rest", "default": True},
-            ],
-            "outputs": {"gate": {"type": "log", "pulse_ms": 5}, "arm": {"type": "log", "pulse_ms": 5}},
-            "web": tables.get("web", {"enabled": False}),
-        }
-    )
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_discs(tmp_path_factory.mktemp("discs"))
 
 
 @pytest.mark.parametrize("motion", ["steady", "stop_and_go", "ramps", "reverse"])
 @pytest.mark.parametrize("position_mm", [-150, 60])
 def test_on_a_belt_that_stops_goes_and_turns_back_every_disc_ends_in_its_own_lane(
-    model: Path, discs: Path, motion: str, position_mm: float
+    model: Path, folder: Path, motion: str, position_mm: float
 ) -> None:
-    config = simulated(
-        model, discs, f"&fps=60&motion={motion}&period_s=3",
+    config = disc_line(
+        model, folder, f"&fps=60&motion={motion}&period_s=3",
         {"type": "simulated", "position_mm": position_mm, "poll_ms": 1},
         belt={"encoder": {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}},
     )  # fmt: skip
@@ -399,9 +372,9 @@ def test_on_a_belt_that_stops_goes_and_turns_back_every_disc_ends_in_its_own_lan
     assert line.ledger.balanced()
 
 
-def test_in_real_time_a_polled_eye_has_a_thread_of_its_own_and_the_line_sorts_by_it(model: Path, discs: Path) -> None:
-    config = simulated(
-        model, discs, "&fps=60&seconds=4", {"type": "simulated", "position_mm": -100, "poll_ms": 1}
+def test_in_real_time_a_polled_eye_has_a_thread_of_its_own_and_the_line_sorts_by_it(model: Path, folder: Path) -> None:
+    config = disc_line(
+        model, folder, "&fps=60&seconds=4", {"type": "simulated", "position_mm": -100, "poll_ms": 1}
     )  # fmt: skip
     line = Line(config)
     with line:
@@ -415,8 +388,8 @@ def test_in_real_time_a_polled_eye_has_a_thread_of_its_own_and_the_line_sorts_by
     assert len(line.ledger) == 0
 
 
-def test_an_item_can_be_announced_by_a_command_from_outside(model: Path, discs: Path) -> None:
-    config = simulated(model, discs, "&fps=60", {"type": "http", "position_mm": -100}, web={})
+def test_an_item_can_be_announced_by_a_command_from_outside(model: Path, folder: Path) -> None:
+    config = disc_line(model, folder, "&fps=60", {"type": "http", "position_mm": -100}, web={})
     config = config.model_copy(update={"web": config.web.model_copy(update={"enabled": False})})
     with Line(config) as line:
         until = time.monotonic() + 20
