@@ -7,9 +7,8 @@ from edge.config import LineConfig
 from edge.model import ModelCard
 from edge.web.bodies import MAX_PICTURES
 from edge.web.inference import LENGTH, MAX_BATCH
+from edge.web.schemas import Schema, schemas
 from edge.web.wsgi import MAX_BODY
-
-Schema = dict[str, Any]
 
 
 def openapi(card: ModelCard | None, config: LineConfig, with_token: bool) -> Schema:
@@ -37,7 +36,7 @@ def openapi(card: ModelCard | None, config: LineConfig, with_token: bool) -> Sch
             **_inference(card),
         },
         "components": {
-            "schemas": _schemas(),
+            "schemas": schemas(),
             "responses": {
                 "Error": _json("A sentence that says what is wrong", "Error", {"error": "No file part"}),
                 "Busy": {
@@ -342,105 +341,6 @@ def _inference(card: ModelCard | None) -> Schema:
         },
         "/v2/models/{model}/infer": {"post": infer},
     }  # fmt: skip
-
-
-def _schemas() -> Schema:
-    text, number = {"type": "string"}, {"type": "number"}
-    share = {"type": "number", "minimum": 0, "maximum": 1}
-    tensor = {
-        "type": "object",
-        "required": ["name", "shape", "datatype"],
-        "properties": {
-            "name": text,
-            "shape": {"type": "array", "items": {"type": "integer"}},
-            "datatype": text,
-            "data": {"type": "array"},
-            "parameters": {"type": "object"},
-        },
-    }
-    return {
-        "Error": {"type": "object", "required": ["error"], "properties": {"error": text}},
-        "Prediction": {
-            "type": "object",
-            "required": ["class", "confidence", "probabilities", "lane", "model", "latency_ms"],
-            "properties": {
-                "class": {**text, "description": "The most probable class"},
-                "confidence": {**share, "description": "Its probability, calibrated"},
-                "probabilities": {"type": "object", "additionalProperties": share},
-                "lane": {**text, "description": "Where the line would send it; the default lane when it is unsure"},
-                "model": {
-                    "type": "object",
-                    "required": ["name", "version", "sha256"],
-                    "properties": {"name": text, "version": text, "sha256": text},
-                },
-                "latency_ms": {**number, "description": "Decoding and inference, in milliseconds"},
-            },
-        },
-        "Predictions": {
-            "type": "object",
-            "required": ["predictions"],
-            "properties": {"predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}},
-        },
-        "Readiness": {
-            "type": "object",
-            "required": ["status", "parts"],
-            "properties": {
-                "status": {"enum": ["ok", "failing"]},
-                "failing": {"type": "array", "items": text},
-                "parts": {
-                    "type": "object",
-                    "additionalProperties": {
-                        "type": "object",
-                        "required": ["ok", "text"],
-                        "properties": {"ok": {"type": "boolean"}, "text": text},
-                    },
-                },
-            },
-        },
-        "History": {
-            "type": "object",
-            "required": ["from", "step_s", "lanes"],
-            "properties": {
-                "from": {"type": "integer", "description": "Seconds since 1970 at which the first step begins"},
-                "step_s": {"type": "integer"},
-                "lanes": {
-                    "type": "object",
-                    "additionalProperties": {"type": "array", "items": {"type": "integer", "minimum": 0}},
-                },
-            },
-        },
-        "ModelMetadata": {
-            "type": "object",
-            "required": ["name", "platform", "inputs", "outputs"],
-            "properties": {
-                "name": text,
-                "versions": {"type": "array", "items": text},
-                "platform": text,
-                "inputs": {"type": "array", "items": tensor},
-                "outputs": {"type": "array", "items": tensor},
-            },
-        },
-        "InferRequest": {
-            "type": "object",
-            "required": ["inputs"],
-            "properties": {
-                "id": text,
-                "inputs": {"type": "array", "minItems": 1, "maxItems": 1, "items": tensor},
-                "outputs": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-                "parameters": {"type": "object"},
-            },
-        },
-        "InferAnswer": {
-            "type": "object",
-            "required": ["model_name", "outputs"],
-            "properties": {
-                "model_name": text,
-                "model_version": text,
-                "id": text,
-                "outputs": {"type": "array", "items": tensor},
-            },
-        },
-    }
 
 
 def _call(tag: str, name: str, summary: str, responses: Schema) -> Schema:

@@ -148,7 +148,7 @@ function showLanes(state) {
     const classes = Object.entries(lane.classes).sort((a, b) => b[1] - a[1]);
     const quality = state.simulated?.lanes?.[name];
     write(row.children[1], whole.format(lane.items));
-    write(row.children[2], classes.map(([label, n]) => `${label} ${whole.format(n)}`).join("   ") || "nothing yet");
+    write(row.children[2], classes.map(([label, n]) => `${label}\u00a0${whole.format(n)}`).join("   ") || "nothing yet");
     write(row.children[3], quality ? `${share("purity", quality.purity)}   ${share("yield", quality.yield)}` : "");
     row.children[4].firstChild.style.inlineSize = `${total ? (100 * lane.items) / total : 0}%`;
   }
