@@ -84,7 +84,8 @@ class Item:
     item is in front of a diverter when the belt stands at item_mm + distance_mm. It does not change
     while the item travels. length_mm is measured along the belt, across_mm is the distance of the
     item's centre from the picture's middle, across the belt. touching says that its outline meets
-    another item's; whole that no picture edge cuts it.
+    another item's; whole that no picture edge cuts it. An item that a photo-eye announced has frame_seq -1,
+    an empty box and the beam's moment and place until a picture shows it.
     """
 
     id: int

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from edge.clock import VirtualClock
 from edge.config import JournalSettings, LineConfig
+from edge.errors import ConfigError
 from edge.line import Line
 from edge.outputs import OutputSettings
 from edge.records import Decision
@@ -24,11 +25,15 @@ class Replay:
 
 def replay(config: LineConfig, clip: str, other: Path | None = None) -> Replay:
     """Plays a clip on a virtual clock, nothing dropped. Items are found the same way both times, so
-    their ids agree; no output is moved and nothing is journalled."""
+    their ids agree; no output is moved, no photo-eye is read and nothing is journalled. Raises ConfigError
+    when items are announced by a photo-eye, of which a clip knows nothing."""
+    if config.items.mode == "trigger":
+        raise ConfigError('items.mode = "trigger" cannot be replayed: a clip does not hold what the photo-eye saw')
     still = config.model_copy(
         update={
             "camera": config.camera.model_copy(update={"source": clip, "type": None}),
             "journal": JournalSettings(),
+            "lanes": tuple(lane.model_copy(update={"confirm": None}) for lane in config.lanes),
             "outputs": {name: _log(settings) for name, settings in config.outputs.items()},
         }
     )

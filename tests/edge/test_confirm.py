@@ -19,6 +19,7 @@ from edge.ledger import Ledger, Life
 from edge.line import Line
 from edge.outputs import Output
 from edge.records import Actuation, Box, Decision, Incident, Item, Scope
+from edge.replay import replay
 from tests.edge.discs import disc_line, write_discs
 from tests.edge.own_parts import Blade
 from tests.edge.squares import SPEED_MM_S
@@ -578,3 +579,28 @@ def test_a_shift_that_comes_back_waits_for_a_person_who_clears_its_incident(mode
     line._on_command({"command": "clear_incident", "number": 7, "name": "exit_shift"})
     assert line.health()["outputs"]["ok"]
     assert line.ledger.balanced()
+
+
+class Untouchable(Exit):
+    """A real one, which a replay has no business with."""
+
+    def __init__(self, settings: ExitSettings, clock: Clock) -> None:
+        raise AssertionError("a replay must not reach out for photo-eyes")
+
+
+def test_a_replay_reads_no_photo_eye(model: Path) -> None:
+    confirm = {"type": "tests.edge.test_confirm:Untouchable", "distance_mm": 660}
+    config = LineConfig.parse(
+        {
+            "model": {"path": str(model)},
+            "camera": {"source": 0},
+            "belt": {"pixels_per_mm": 1.6, "speed_mm_s": 500},
+            "lanes": [
+                {"name": "reds", "classes": ["red"], "output": "gate", "distance_mm": 560, "confirm": confirm},
+                {"name": "rest", "default": True},
+            ],
+            "outputs": {"gate": {"type": "log"}},
+            "web": {"enabled": False},
+        }
+    )
+    assert len(replay(config, "sim:?seed=3&seconds=2").pairs) > 3

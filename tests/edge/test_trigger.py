@@ -16,10 +16,12 @@ from edge.belt import ConstantBelt
 from edge.camera import Shot
 from edge.clock import VirtualClock
 from edge.config import LineConfig
+from edge.errors import ConfigError
 from edge.eyes import Edge
 from edge.ledger import Ledger
 from edge.line import Line
 from edge.records import Decision, Frame, Item, View
+from edge.replay import replay
 from edge.trigger import LATE_S, RING, Trigger
 from tests.edge.discs import disc_line, write_discs
 from tests.edge.squares import Squares, SquaresSettings
@@ -405,3 +407,9 @@ def test_an_item_can_be_announced_by_a_command_from_outside(model: Path, folder:
         assert first.item_mm == pytest.approx(line.belt.position_mm(now - 0.1) + 100 + 20)
         assert second.item_mm > first.item_mm
     assert line.ledger.balanced()
+
+
+def test_a_line_with_a_trigger_cannot_be_replayed_and_says_so(model: Path, folder: Path) -> None:
+    config = disc_line(model, folder, "", {"type": "simulated", "position_mm": -100})
+    with pytest.raises(ConfigError, match="a clip does not hold what the photo-eye saw"):
+        replay(config, "clip.mp4")
