@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-FLOOR = 10.0  # the least unlikeness that counts,
-NOISES = 4.0  # and as a multiple of the mean one that the moving belt shows at that pixel
+FLOOR = 10.0  # how much more unlikeness than the moving belt shows at a pixel counts at least,
+NOISES = 5.0  # and as a multiple of the belt's own mean deviation there
 SETTLING_S = 2.0  # the time constant of the estimate, once it has seen that much
 HUE = 2.0
 
@@ -26,8 +26,11 @@ class Background:
         self._lit = cv2.convertScaleAbs(self._picture)
         self._seen_s = 0.0
         difference = unlikeness(first, self._lit)
-        lines = np.median(difference, axis=1 if sideways else 0, keepdims=True)
+        across = 1 if sideways else 0
+        lines = np.median(difference, axis=across, keepdims=True)
         self._noise = np.full(difference.shape, lines, np.float32)
+        deviation = np.median(np.abs(difference - lines), axis=across, keepdims=True)
+        self._deviation = np.full(difference.shape, deviation, np.float32)
         self._covered_s = np.zeros(difference.shape, np.float32)
         self.threshold = difference
 
@@ -52,7 +55,8 @@ class Background:
         planes = zip(cv2.split(self._picture), self._gain, strict=True)
         self._lit = cv2.merge([cv2.convertScaleAbs(plane, alpha=gain) for plane, gain in planes])
         # More light makes the belt's own pattern stand out more.
-        self.threshold = cv2.convertScaleAbs(self._noise, alpha=NOISES * max(float(self._gain.mean()), 1.0), beta=FLOOR)
+        more = max(float(self._gain.mean()), 1.0)
+        self.threshold = cv2.convertScaleAbs(cv2.addWeighted(self._noise, more, self._deviation, NOISES * more, FLOOR))
         return unlikeness(picture, self._lit)
 
     def learn(
@@ -74,7 +78,9 @@ class Background:
         rate = min(max(dt / max(self._seen_s, 1e-3), 0.002), 0.5)
         bare = cv2.compare(items, 0, cv2.CMP_EQ)
         cv2.accumulateWeighted(picture, self._picture, rate, mask=bare)
+        off = cv2.absdiff(difference, cv2.convertScaleAbs(self._noise))
         cv2.accumulateWeighted(difference, self._noise, rate / 2, mask=bare)
+        cv2.accumulateWeighted(off, self._deviation, rate / 2, mask=bare)
         self._covered_s += dt
         self._covered_s[bare > 0] = 0
         self._covered_s[kept > 0] = 0

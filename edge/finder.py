@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,7 +20,9 @@ LEAST_FULL_PX = 12  # and in the full picture, for fewer show a speck rather tha
 FILL = 0.35  # the least share of a square of that size that an item's area fills
 SEED = 1.5  # a blob needs a pixel this many times above the threshold that outlines it,
 SEED_FLOOR = 40  # and this many grey levels, summed over the channels, away from the belt
-NARROW = 0.3  # an item is at least this much of that size wide, a scratch is not
+NARROW = 0.25  # an item is at least this much of that size wide, a scratch is not
+MOST = 64  # things looked at in one picture; more than that is not a belt of items but a disturbance
+SEVERAL = 3  # what is longer than an item may be is several that touch, unless it is this much longer
 PATIENCE_S = 3.0  # what lies still for this long, and never travelled, belongs to the belt's surroundings
 
 
@@ -29,8 +31,8 @@ class Found:
     """Something on the belt in one picture.
 
     box is in whole pixels of the full picture, centre is its centre of gravity there, x and y.
-    cut_entry, cut_exit and cut_side say which edges of the sight cut it; completeness estimates how
-    much of it is inside, 0 to 1. touching says that its outline meets another item's.
+    cut_entry, cut_exit and cut_side say which edges of the sight cut it, touching that its outline
+    meets another item's. What was found in one connected blob of a picture has the same blob number.
     """
 
     box: Box
@@ -40,7 +42,7 @@ class Found:
     cut_entry: bool = False
     cut_exit: bool = False
     cut_side: bool = False
-    completeness: float = 1.0
+    blob: int = 0
 
 
 class Finder:
@@ -55,16 +57,16 @@ class Finder:
         self._settings = settings
         self._belt = belt
         self._patience_s = max(PATIENCE_S, 2 * settings.max_mm / belt.speed_mm_s)
-        self._view: _Sight | None = None
+        self._sight: _Sight | None = None
 
     def find(self, frame: Frame, kept: Sequence[Box] = ()) -> list[Found]:
         """The boxes on the belt. kept are boxes of known items: they never melt into the background."""
         height, width = frame.pixels.shape[:2]
         if self._settings.mode == "frame":
             return [Found(Box(0, 0, width, height), float(width * height), (width / 2, height / 2))]
-        if self._view is None or self._view.picture_size != (width, height):
-            self._view = _Sight(frame, self._settings, self._belt)
-        return self._view.find(frame, kept, self._patience_s)
+        if self._sight is None or self._sight.picture_size != (width, height):
+            self._sight = _Sight(frame, self._settings, self._belt)
+        return self._sight.find(frame, kept, self._patience_s)
 
 
 class _Sight:
@@ -119,7 +121,9 @@ class _Sight:
         """The labels of the components that stand out and are large enough to be items."""
         least = max(self.least_px / self.scale, 2)
         extent = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
-        return np.flatnonzero(seeded & (extent >= least) & (stats[:, cv2.CC_STAT_AREA] >= least))
+        area = stats[:, cv2.CC_STAT_AREA]
+        labels = np.flatnonzero(seeded & (extent >= least) & (area >= least))
+        return labels if labels.size <= MOST else labels[np.argsort(-area[labels])[:MOST]]
 
     def _kept(self, boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:
         mask = np.zeros(shape, np.uint8)
@@ -165,7 +169,7 @@ class _Sight:
             self._thing(outline, around, left * self.scale, top * self.scale, 1 << level)
             for outline in outlines(part, belt, limit, own, usual)
         ]
-        return [thing for thing in things if thing is not None]
+        return [replace(thing, blob=label) for thing in things if thing is not None]
 
     def _thing(self, outline: Outline, around: Box, left: int, top: int, scale: int) -> Found | None:
         """One outline in a window of the finer picture as a Found; None when it is not of an item's size.
@@ -179,7 +183,7 @@ class _Sight:
         own = outline.box
         box = Box(left + own.x * scale, top + own.y * scale, own.width * scale, own.height * scale)
         longer = max(box.width, box.height)
-        if not self.least_px <= longer <= self.most_px or area < NARROW * self.least_px * longer:
+        if not self.least_px <= longer <= SEVERAL * self.most_px or area < NARROW * self.least_px * longer:
             return None
         entry, end, sides = self._cuts(box, around)
         if sides == 2:
@@ -189,11 +193,10 @@ class _Sight:
             box=Box(box.x + self.left, box.y + self.top, box.width, box.height),
             area_px=area,
             centre=(x + self.left, y + self.top),
-            touching=outline.touching,
+            touching=outline.touching or longer > self.most_px,
             cut_entry=entry,
             cut_exit=end,
             cut_side=sides > 0,
-            completeness=0.7 if sides else 1.0,
         )
 
     def _cuts(self, box: Box, around: Box) -> tuple[bool, bool, int]:

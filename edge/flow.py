@@ -9,9 +9,10 @@ from edge.config import BeltSettings
 from edge.places import NOISE_PX
 
 SYSTEMATIC = 0.003  # what an uneven light or a lens can make of a distance, as a share of it
-WINDOW_S = 1.0  # the observed speed is that of the last second in which something was seen to travel
+CHANGE = 1.5  # how far it may be off by now, as a multiple of what the window's halves differ by
+WINDOW_S = 0.5  # the observed speed is that of the last half second in which something was seen to travel
 RATIO_PX = 800.0  # the ratio of seen to promised pixels is that of about the last so many
-TRUSTED = 0.1  # a ratio this close to 1 says that position and pixels_per_mm are right
+TRUSTED = 0.05  # a ratio this close to 1 says that position and pixels_per_mm are right
 SLACK = 0.35  # how far from the expected distance belts are still thought likely, as a share of it,
 SLACK_PX = 3.0  # and in pixels
 DOUBT = 0.25  # what each such distance from the expected counts against the word of one item
@@ -48,7 +49,7 @@ class BeltFlow:
 
     @property
     def speed_mm_s(self) -> tuple[float, float] | None:
-        """The mean speed over the last second in which items travelled, and its error (95 %).
+        """The mean speed over the last half second in which items travelled, and its error (95 %).
 
         The error is that of the places at both ends of the window, of the steps in between, and of the
         optics; where the belt changed its speed within the window, that change is a part of it.
@@ -64,7 +65,8 @@ class BeltFlow:
         )
         spread = sum((moved - speed * dt) ** 2 for moved, dt in self._recent) / count
         error = 2 * float(np.hypot(np.sqrt(2) * NOISE_PX, np.sqrt(spread * count) / 2)) / time
-        error += max(abs(late - early) - 2 * error, 0.0) + SYSTEMATIC * abs(speed)
+        change = abs(late - early)
+        error += (CHANGE * change if change > 2 * error else 0.0) + SYSTEMATIC * abs(speed)
         return speed / self._belt.pixels_per_mm, error / self._belt.pixels_per_mm
 
     def step(self, proposals: np.ndarray, weights: np.ndarray, dt: float, position_mm: float) -> tuple[float, bool]:
@@ -101,7 +103,7 @@ class BeltFlow:
         """Learns the remembered steps: what made them has become an item."""
         while self._unproven:
             self.learn(*self._unproven.popleft())
-        if abs(self.ratio - 1) < TRUSTED:
+        if abs(self._shown_px - self._promised_px) < TRUSTED * self._promised_px:
             # A few first steps are less exact than a configuration that they bear out.
             self._shown_px = self._promised_px = RATIO_PX / 2
 

@@ -9,9 +9,10 @@ from statistics import median
 import numpy as np
 
 from edge.config import BeltSettings, ItemsSettings
-from edge.finder import Finder, Found
+from edge.finder import MOST, Finder, Found
 from edge.flow import BeltFlow
 from edge.places import (
+    AREA,
     CUT_ENTRY,
     CUT_EXIT,
     FRONT,
@@ -25,6 +26,7 @@ from edge.places import (
     offsets,
     places_of,
     share_inside,
+    uncut,
     unlikeness,
 )
 from edge.records import Box, Frame, Item
@@ -33,7 +35,6 @@ from edge.views import Viewer
 
 __all__ = ["Finder", "Found", "Tracked", "Tracker", "Viewer"]
 
-MOST = 64  # things followed at once; more than that is not a belt of items but a disturbance
 STEPS = 2  # steps with a belt of known speed that make a thing an item,
 FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
@@ -60,7 +61,7 @@ class Tracked:
     seen_moving: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Track:
     """One thing that is followed from picture to picture; it gets an id once it has travelled."""
 
@@ -68,7 +69,7 @@ class _Track:
     found: Found
     seen_at: float
     seen_mm: float
-    entered: bool  # by the edge of entry, or it was there from the first picture on
+    entered: bool  # it came in by the edge of entry, or was there from the first picture on
     id: int = 0
     since_px: float = 0.0  # how far the belt has moved since then
     speed: float | None = None  # its own, in pixels a second, until it is an item
@@ -77,6 +78,7 @@ class _Track:
     still: int = 0
     travelled_px: float = 0.0
     unseen: int = 0
+    area_px: float = 0.0  # what it usually covers
     hidden: bool = False  # inside the outline of something larger
     been_whole: bool = False
     lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -147,9 +149,9 @@ class Tracker:
         places = places_of(self._travel, found)
         earlier = np.array([track.place for track in self._tracks]).reshape(-1, places.shape[1])
         apart, could_be = offsets(earlier, places), alike(earlier, places)
-        moved, seen_moving = self._step(np.where(could_be, apart, np.nan), dt, step_mm)
+        moved, seen_moving = self._step(earlier, places, np.where(could_be, apart, np.nan), dt, step_mm)
         cost = self._costs(earlier, places, apart, could_be, frame.captured_at, moved)
-        self._match(found, places, apart, cost, frame)
+        self._match(found, places, apart, cost, frame, abs(moved))
         born = self._births()
         left, vanished = self._ends(frame)
         seen = [track for track in self._tracks if track.id and (not track.unseen or track.hidden)]
@@ -169,12 +171,18 @@ class Tracker:
         x, y, w, h = self._settings.roi or (0, 0, travel.width, travel.height)
         return travel.along(Box(x, y, min(w, travel.width - x), min(h, travel.height - y)))
 
-    def _step(self, apart: np.ndarray, dt: float, step_mm: float) -> tuple[float, bool]:
+    def _step(
+        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, dt: float, step_mm: float
+    ) -> tuple[float, bool]:
         """How far the belt moved since the last frame; moves what every track expects by it."""
         since = np.array([track.since_px for track in self._tracks])
         weights = np.array([_weight(track) for track in self._tracks])
-        moved, seen = self._flow.step(apart - since[:, None], weights, dt, step_mm)
-        seen_moving = seen and any(track.id and not track.unseen for track in self._tracks)
+        proposals = apart - since[:, None]
+        moved, seen = self._flow.step(proposals, weights, dt, step_mm)
+        # The speed is learnt only from what no edge cuts, for that is where places are exact.
+        exact = uncut(earlier)[:, None] & uncut(places) & (np.abs(proposals - moved) < 3 * NOISE_PX)
+        known = np.array([track.id > 0 for track in self._tracks], bool)
+        seen_moving = seen and bool(exact[known].any())
         if seen_moving:
             self._flow.learn(moved, dt, step_mm)
         elif seen and not self._flow.settled:
@@ -203,7 +211,13 @@ class Tracker:
         return np.where(could_be & (off <= gate), cost, np.inf)
 
     def _match(
-        self, found: Sequence[Found], places: np.ndarray, apart: np.ndarray, cost: np.ndarray, frame: Frame
+        self,
+        found: Sequence[Found],
+        places: np.ndarray,
+        apart: np.ndarray,
+        cost: np.ndarray,
+        frame: Frame,
+        moved: float,
     ) -> None:
         """Gives each thing found to the track that explains it best; the rest start tracks of their own.
 
@@ -223,13 +237,20 @@ class Tracker:
             track.hidden = bool(inside)
             track.unseen = 0 if track.hidden else track.unseen + 1
             free.difference_update(inside)
-        if free:
-            items = np.array([track.expected for track in self._tracks if track.id]).reshape(-1, places.shape[1])
-            part_of_one = share_inside(places, items).max(axis=1, initial=0.0) > 0.6
-            for s in sorted(free):
-                if not part_of_one[s]:
-                    entered = self._first or bool(places[s, CUT_ENTRY])
-                    self._tracks.append(_Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
+        for s in sorted(free):
+            if not self._is_fragment(places[s]):
+                # By the edge of entry, or so near to it that it was outside a frame ago.
+                entered = self._first or places[s, REAR] - self._sight[0] <= 1.5 * moved + 10 * NOISE_PX
+                self._tracks.append(_Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
+
+    def _is_fragment(self, place: np.ndarray) -> bool:
+        """Whether a thing lies inside a known item that lacks just as much of its usual area."""
+        items = [track for track in self._tracks if track.id and not track.away]
+        inside = share_inside(place[None], np.array([t.expected for t in items]).reshape(-1, place.size))[0] > 0.6
+        return any(
+            within and (track.unseen or track.hidden or track.place[AREA] + place[AREA] < 1.2 * track.area_px)
+            for track, within in zip(items, inside, strict=True)
+        )
 
     def _see(self, track: _Track, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
         offset = track.since_px if isnan(offset) else offset
@@ -247,6 +268,7 @@ class Tracker:
             track.still = track.still + 1 if abs(offset) <= NOISE_PX else 0
             track.travelled_px = track.travelled_px + offset if moves else 0.0
             track.speed = offset / dt
+        track.area_px += 0.2 * (place[AREA] - track.area_px) if track.area_px else place[AREA]
         track.found, track.place = found, place
         track.seen_at, track.seen_mm = frame.captured_at, frame.position_mm
         track.since_px, track.unseen, track.hidden, track.away = 0.0, 0, False, False
@@ -260,13 +282,34 @@ class Tracker:
         """Gives an id to what has travelled long enough, most downstream first."""
         born = []
         for track in sorted(self._tracks, key=lambda t: -t.place[FRONT]):
-            if track.id or track.unseen or not self._is_item(track):
+            if track.id or track.unseen or track not in self._tracks or not self._is_item(track):
+                continue
+            larger, within = self._same_thing(track)
+            if larger or len(within) > 1:
+                continue  # a part of something, or what several items look like while they touch
+            if within:
+                # Its tip was seen first: it is the same item.
+                track.id = within[0].id
+                self._tracks.remove(within[0])
                 continue
             track.id, self._next_id = self._next_id, self._next_id + 1
             born.append(track.id)
         if born and not self._flow.settled:
             self._flow.prove()
         return tuple(born)
+
+    def _same_thing(self, track: _Track) -> tuple[bool, list[_Track]]:
+        """Whether a track is a part of another one's blob, and the known items that are parts of its own."""
+        near = [
+            other
+            for other in self._tracks
+            if other is not track and not other.unseen and other.found.blob == track.found.blob
+        ]
+        places = np.array([other.place for other in near]).reshape(-1, track.place.size)
+        part_of = share_inside(track.place[None], places)[0] > 0.6
+        has = share_inside(places, track.place[None])[:, 0] > 0.6
+        larger = any(part and other.place[AREA] > track.place[AREA] for part, other in zip(part_of, near, strict=True))
+        return larger, [other for part, other in zip(has, near, strict=True) if part and other.id]
 
     def _is_item(self, track: _Track) -> bool:
         if not (track.been_whole or track.place[CUT_EXIT]):

@@ -16,12 +16,15 @@ LIGHTER = 1.1  # what is this much lighter than the belt is no shadow,
 DARKEST = 0.53  # nor what leaves less than this share of the belt's light,
 TINT = 0.15  # nor what changes the belt's colour by this share,
 CRISP = 0.2  # nor what changes its light by this share from one pixel to the next but one
+HINT = 0.5  # what has another colour needs only this share of the difference that noise may show
 LEAST_OWN = 0.1  # of an item, at least this share shows by those signs; a shadow alone shows none
 MOSTLY = 0.5  # and mostly it makes up more than this share of the blob
-THIN = 0.3  # or where it is narrower than this share of either, however small they are
+JAGGED_PX = 3.0  # and at least so many pixels;
+THIN = 0.3  # or where it is narrower than this share of either,
+THIN_PX = 4.0  # if they are so many pixels wide to each side that this is no accident
 SURE = 0.35  # and this share of the blob is certain where it may be divided
 GAPS = 13  # gaps in the signs of one item are narrower than this part of its length
-CONVEX = 0.88  # what fills this much of its own convex hull has no waist
+CONVEX = 0.94  # what fills this much of its own convex hull has no waist
 WAIST = 0.75  # two things touch where their common outline is this much narrower than either of them,
 JAGGED = 0.04  # and by this share of their length on each side: threads and teeth have narrow places of their own
 ONE = 128  # how a ratio of 1 is written in 8 bits
@@ -55,30 +58,44 @@ def outlines(picture: np.ndarray, belt: np.ndarray, limit: np.ndarray, own: np.n
     difference = unlikeness(picture, belt)
     clear = cv2.compare(difference, cv2.max(limit, EDGE * usual), cv2.CMP_GT)
     clear = cv2.min(clear, own)
-    certain, crisp = _unlike_shade(picture, belt)
-    certain = cv2.min(certain, clear)
-    signs = cv2.max(cv2.min(crisp, clear), certain)
+    signs_of = _signs(picture, belt)
+    # Another colour than the belt's needs to stand out less than another lightness.
+    hinted = cv2.min(cv2.compare(difference, cv2.convertScaleAbs(limit, alpha=HINT), cv2.CMP_GT), own)
+    certain = cv2.max(cv2.min(signs_of.other, clear), cv2.min(signs_of.coloured, hinted))
+    clear = cv2.max(clear, certain)
+    signs = cv2.max(cv2.min(signs_of.crisp, clear), certain)
     covered = cv2.countNonZero(clear)
     if cv2.countNonZero(signs) < LEAST_OWN * covered:
         return []
-    solid = _inside(signs, certain, max(signs.shape) // GAPS)
+    whole = _enclosed(signs, max(signs.shape) // GAPS)
     sure = cv2.countNonZero(certain) > SURE * covered
-    if not sure and cv2.countNonZero(solid) < MOSTLY * covered:
+    if not sure and cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered:
         # As dark as its own shadow: only parts of its edge show, and the item is what lies between them.
-        solid = cv2.min(_inside(signs, certain, min(signs.shape) // 3), clear)
-    contours, _ = cv2.findContours(solid, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return []
-    areas = [_area(contour) for contour in contours]
-    least = min(SCRAP * max(areas), PART * sum(areas))
-    parts = [contour for contour, area in zip(contours, areas, strict=True) if area > least]
-    large = [contour for contour, area in zip(contours, areas, strict=True) if area > PART * sum(areas)]
-    things = _gathered(large)
+        whole = cv2.min(_enclosed(signs, min(signs.shape) // 3), clear)
+    # A crisp edge shows on both of its sides; the outer one is the shadow's.
+    solid = cv2.max(cv2.erode(whole, NEAR), certain)
     if not sure:
-        return [_outline(parts)]  # too much like its shadow to say where it might be divided
-    if len(things) < 2:
-        return _apart(parts, solid.shape)
-    return [outline for thing in things for outline in _apart(thing, solid.shape)]
+        # Too much like its shadow to say where it might be divided.
+        parts = _contours(solid, SCRAP)
+        return [_outline(parts)] if parts else []
+    things = _gathered(_contours(cv2.max(whole, certain), PART))
+    if len(things) == 1:
+        return _apart(things[0], _contours(solid, SCRAP), solid.shape)
+    found = []
+    for thing in things:
+        alone = cv2.drawContours(np.zeros_like(solid), thing, -1, 255, cv2.FILLED)
+        found += _apart(thing, _contours(cv2.min(solid, alone), SCRAP), solid.shape)
+    return found
+
+
+def _contours(mask: np.ndarray, share: float) -> list[np.ndarray]:
+    """The outer contours in a mask whose area is at least a share of all: of the largest, for scraps."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if len(contours) < 2:
+        return list(contours)
+    areas = [_area(contour) for contour in contours]
+    least = share * (max(areas) if share == SCRAP else sum(areas))
+    return [contour for contour, area in zip(contours, areas, strict=True) if area > least]
 
 
 def _area(contour: np.ndarray) -> float:
@@ -93,7 +110,7 @@ def _gathered(contours: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
     for contour in contours:
         box = Box(*cv2.boundingRect(contour))
         for thing, others in zip(things, boxes, strict=True):
-            if any(box.overlap(other) > 0.5 * min(box.area, other.area) for other in others):
+            if any(_mostly_in(box, other) for other in others):
                 thing.append(contour)
                 others.append(box)
                 break
@@ -101,6 +118,10 @@ def _gathered(contours: Sequence[np.ndarray]) -> list[list[np.ndarray]]:
             things.append([contour])
             boxes.append([box])
     return things
+
+
+def _mostly_in(box: Box, other: Box) -> bool:
+    return box.overlap(other) > 0.5 * min(box.area, other.area)
 
 
 def _outline(contours: Sequence[np.ndarray], touching: bool = False) -> Outline:
@@ -117,19 +138,24 @@ def _outline(contours: Sequence[np.ndarray], touching: bool = False) -> Outline:
     return Outline(Box(*cv2.boundingRect(points)), area, (x / area + 0.5, y / area + 0.5), touching)
 
 
-def _apart(contours: list[np.ndarray], shape: tuple[int, ...]) -> list[Outline]:
+def _apart(thing: list[np.ndarray], parts: list[np.ndarray], shape: tuple[int, ...]) -> list[Outline]:
     """Divides a thing where it is much narrower than on both sides: there two things touch.
 
-    The distance of each pixel from the outline has a summit inside each of them and a pass between
+    thing are the contours in which it hangs together, parts those of what is surely not its shadow.
+    The distance of each pixel from the outline has a summit inside each of two things and a pass between
     (as in watershed division, Beucher and Lantuejoul 1979; here a pass must be low for its summits).
     """
-    whole = _outline(contours)
-    if len(contours) > 1 or whole.area > CONVEX * cv2.contourArea(cv2.convexHull(contours[0])):
+    if not parts:
+        return []
+    whole = _outline(parts)
+    if len(thing) > 1 or _area(thing[0]) > CONVEX * cv2.contourArea(cv2.convexHull(thing[0])):
         return [whole]
     # A rim of one pixel, for distances are measured to what is not the thing.
     mask = np.zeros((shape[0] + 2, shape[1] + 2), np.uint8)
-    cv2.drawContours(mask, contours, 0, 1, cv2.FILLED, offset=(1, 1))
-    outlines = _divided(mask, max(JAGGED * max(whole.box.width, whole.box.height), 1.5))
+    cv2.drawContours(mask, thing, 0, 1, cv2.FILLED, offset=(1, 1))
+    outlines = _divided(mask, max(JAGGED * max(whole.box.width, whole.box.height), JAGGED_PX))
+    if any(_mostly_in(a.box, b.box) for a in outlines for b in outlines if a is not b):
+        return [whole]
     return outlines if len(outlines) > 1 else [whole]
 
 
@@ -138,7 +164,9 @@ def _divided(mask: np.ndarray, jagged: float) -> list[Outline]:
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     summits = _summits(depth, 2.0)
     for rank, summit in enumerate(summits[1:], start=1):
-        height = max(min(WAIST * depth[summit], depth[summit] - jagged), THIN * depth[summit])
+        height = min(WAIST * depth[summit], depth[summit] - jagged)
+        if depth[summit] > THIN_PX:
+            height = max(height, THIN * depth[summit])
         _, labels = cv2.connectedComponents((depth > height).astype(np.uint8), connectivity=8)
         if all(labels[summit] != labels[higher] for higher in summits[:rank]):
             part = _nearest_to(labels, labels[summit]) & mask
@@ -165,7 +193,7 @@ def _nearest_to(labels: np.ndarray, label: int) -> np.ndarray:
     return (nearest == nearest[labels == label][0]).astype(np.uint8)
 
 
-def _inside(signs: np.ndarray, certain: np.ndarray, gap: int) -> np.ndarray:
+def _enclosed(signs: np.ndarray, gap: int) -> np.ndarray:
     """What the signs of an item enclose, where gaps of so many pixels are closed; uint8 [h, w], 255 there."""
     size = min(max(gap, 3), 31) | 1
     disc = NEAR if size == 3 else cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -174,19 +202,25 @@ def _inside(signs: np.ndarray, certain: np.ndarray, gap: int) -> np.ndarray:
     roomy = cv2.copyMakeBorder(signs, rim, rim, rim, rim, cv2.BORDER_CONSTANT, value=0)
     closed = np.ascontiguousarray(cv2.morphologyEx(roomy, cv2.MORPH_CLOSE, disc)[rim:-rim, rim:-rim])
     contours, _ = cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    solid = cv2.drawContours(closed, contours, -1, 255, cv2.FILLED)
-    # A crisp edge shows on both of its sides; the outer one is the shadow's.
-    return cv2.max(cv2.erode(solid, NEAR), certain)
+    return cv2.drawContours(closed, contours, -1, 255, cv2.FILLED)
 
 
-def _unlike_shade(picture: np.ndarray, belt: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where something other than a shadow lies, and where one of its edges is near; uint8 [h, w], 255 there."""
+@dataclass(frozen=True, slots=True)
+class _Signs:
+    """Where something that no shadow looks like lies; each uint8 [h, w], 255 there."""
+
+    coloured: np.ndarray
+    other: np.ndarray  # lighter than the belt, or darker than a shadow
+    crisp: np.ndarray  # near a sharp edge, on both of its sides
+
+
+def _signs(picture: np.ndarray, belt: np.ndarray) -> _Signs:
     ratio = cv2.divide(picture, belt, scale=ONE)
     blue, green, red = cv2.split(ratio)
     lightest = cv2.max(cv2.max(blue, green), red)
     darkest = cv2.min(cv2.min(blue, green), red)
     tinted = cv2.compare(cv2.subtract(lightest, darkest), cv2.convertScaleAbs(lightest, alpha=TINT, beta=2), cv2.CMP_GT)
+    black = cv2.medianBlur(cv2.compare(lightest, DARKEST * ONE, cv2.CMP_LT), 3)
     lighter = cv2.compare(darkest, LIGHTER * ONE, cv2.CMP_GT)
-    black = cv2.compare(lightest, DARKEST * ONE, cv2.CMP_LT)
     crisp = cv2.compare(cv2.morphologyEx(green, cv2.MORPH_GRADIENT, NEAR), CRISP * ONE, cv2.CMP_GT)
-    return cv2.max(cv2.medianBlur(cv2.max(tinted, black), 3), lighter), crisp
+    return _Signs(cv2.medianBlur(tinted, 3), cv2.max(black, lighter), crisp)

@@ -32,6 +32,11 @@ def places_of(travel: Travel, found: Sequence[Found]) -> np.ndarray:
     return np.array(rows, np.float64).reshape(-1, COLUMNS)
 
 
+def uncut(places: np.ndarray) -> np.ndarray:
+    """Which places neither end of the sight cuts, bool [n]."""
+    return (places[:, CUT_ENTRY] == 0) & (places[:, CUT_EXIT] == 0)
+
+
 def moved_by(places: np.ndarray, along_px: np.ndarray) -> np.ndarray:
     """The places after each has travelled its own distance, in pixels."""
     places = places.copy()

@@ -1,6 +1,7 @@
 """The belt's own axes in a picture: along is the way items travel, across is at right angles to it."""
 
 from dataclasses import dataclass
+from math import acos, pi, sqrt
 
 from edge.config import Direction
 from edge.records import Box
@@ -63,3 +64,14 @@ class Travel:
 def _inside(stretch: tuple[float, float], size: int) -> tuple[int, int]:
     start = min(max(round(stretch[0]), 0), size - 1)
     return start, min(max(round(stretch[1]), start + 1), size)
+
+
+def share_of_disc(chord: float, depth: float) -> float:
+    """How much of a disc is seen when an edge cuts it, 0 to 1, from the part's size along and off that edge.
+
+    A disc stands in for items of any shape: a part deeper than half its length was cut beyond the middle.
+    """
+    radius = chord / 2 if depth >= chord / 2 else (chord**2 / 4 + depth**2) / (2 * depth)
+    off = min(depth - radius, radius)
+    hidden = radius**2 * acos(off / radius) - off * sqrt(radius**2 - off**2)
+    return 1 - hidden / (pi * radius**2)

@@ -10,11 +10,12 @@ import numpy as np
 from edge.config import BeltSettings, ItemsSettings
 from edge.model import cut
 from edge.records import Box, Frame, Item, View
-from edge.travel import Travel
+from edge.travel import Travel, share_of_disc
 
 if TYPE_CHECKING:
     from edge.items import Tracked
 
+MOST_CUT = 0.9  # what a side edge cuts is never taken for more complete than this
 REMEMBERED = 256  # items, of which no more than a few are ever in view
 EDGE_PX = 4  # a box that comes this close to the end of the sight may be cut by it
 
@@ -92,9 +93,15 @@ class Viewer:
             box=item.box,
             crop=crop,
             sharpness=energy / looks.sharpest if looks.sharpest > 0 else 1.0,
-            completeness=1.0 if item.whole else 0.7,
+            completeness=1.0 if item.whole else self._completeness(item.box),
             last=last,
         )
+
+    def _completeness(self, box: Box) -> float:
+        along, across = (
+            (box.width, box.height) if self._belt.direction in {"right", "left"} else (box.height, box.width)
+        )
+        return min(share_of_disc(along, across), MOST_CUT)
 
 
 def _gradient_energy(crop: np.ndarray) -> float:
