@@ -19,14 +19,15 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from edge.belt import Belt
 from edge.clock import Clock
 from edge.config import LineConfig
 from edge.eyes import ConfirmSettings, Edge
+from edge.herald import Tell
 from edge.ledger import Ledger, Life
-from edge.records import Outcome, Scope
+from edge.records import Outcome
 
 # So many missing and so many unexpected exits, displaced the same way, are a shift
 SHIFTED = 3
@@ -42,14 +43,6 @@ CLEARLY = 1.5
 SHIFT = "exit_shift"
 
 Sign = Literal["seen", "missing", "late", "early", "either"]
-
-
-class Tell(Protocol):
-    """How an unusual event is told: the herald's `tell`."""
-
-    def __call__(
-        self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None, *, recovered: bool = False
-    ) -> None: ...
 
 
 @dataclass(slots=True)

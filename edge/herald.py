@@ -9,6 +9,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from edge.belt import Belt
 from edge.clock import Clock, VirtualClock
@@ -25,6 +26,14 @@ _log = logging.getLogger("sortline.herald")
 
 DECISIONS_WAITING = 1000
 INCIDENTS_KEPT = 100
+
+
+class Tell(Protocol):
+    """How a part of the line tells of an unusual event: the herald's `tell`."""
+
+    def __call__(
+        self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None, *, recovered: bool = False
+    ) -> None: ...
 
 
 class Herald:

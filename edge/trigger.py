@@ -14,16 +14,16 @@ import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
 from edge.belt import Belt
 from edge.config import LineConfig
 from edge.eyes import Edge
+from edge.herald import Tell
 from edge.items import Tracked
 from edge.ledger import Ledger
-from edge.records import Box, Frame, Item, Scope, View
+from edge.records import Box, Frame, Item, View
 from edge.travel import Travel
 
 # Pictures kept for an edge that is told after they were taken: so many at the most. An edge may be told so late.
@@ -33,14 +33,6 @@ LATE_S = 0.15
 ONE_ITEM = 1.5
 NO_FRAME = -1
 """The frame_seq of an item of which there is no picture yet."""
-
-
-class Tell(Protocol):
-    """How an unusual event is told: the herald's `tell`."""
-
-    def __call__(
-        self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None, *, recovered: bool = False
-    ) -> None: ...
 
 
 @dataclass(slots=True, eq=False)

@@ -5,28 +5,25 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from edge.clock import Clock
 from edge.errors import ConfigError
 from edge.eyes import TRIGGER, Edge, EyeSettings
+from edge.herald import Tell
 from edge.parts import eye_class
 from edge.priority import ask_for_precedence
-from edge.records import Scope
 
 _log = logging.getLogger("sortline.eyes")
 
 # A photo-eye that has not answered for so long, and for so many polls, is silent.
 SILENT_S = 0.25
 SILENT_POLLS = 10
+# In so long a gap between two answers, and so many polls, an item could have passed unseen.
+BLINK_S = 0.03
+BLINK_POLLS = 5
 # What is told from outside may be so old: the belt's past is not kept much longer.
 OLDEST_S = 5.0
-
-
-class Tell(Protocol):
-    """How an unusual event is told: the herald's `tell`."""
-
-    def __call__(self, name: str, scope: Scope, cause: str, action: str, *, recovered: bool = False) -> None: ...
 
 
 class PhotoEye:
@@ -51,12 +48,12 @@ class PhotoEye:
         self.name, self.eye = name, eye
         self.polled = not hasattr(eye, "listen")
         self.period_s = settings.poll_ms / 1e3
-        self.watching_since = math.inf
-        """Since when it has answered without a gap; infinity while it does not."""
         self._settings, self._clock, self._tell, self._blindness = settings, clock, tell, blindness
         self._on_edge = on_edge
         self._silent_after_s = max(SILENT_S, SILENT_POLLS * self.period_s)
+        self._blink_s = max(BLINK_S, BLINK_POLLS * self.period_s)
         self._silent = False
+        self._watching_since = math.inf
         self._answered_at = clock.now()
         self._broken: bool | None = None  # None while nobody knows
         self._free_since: float | None = None
@@ -64,15 +61,16 @@ class PhotoEye:
         self._thread = threading.Thread(target=self._run, name=f"sortline-eye-{name}", daemon=True)
 
     @property
-    def broken(self) -> bool:
-        """Whether something is in the beam, as far as is known."""
-        return bool(self._broken)
+    def watching_since(self) -> float:
+        """Since when nothing can have passed it unseen: it has answered without a gap; infinity while it does not."""
+        blinks = self.polled and self._clock.now() - self._answered_at > self._blink_s
+        return math.inf if blinks else self._watching_since
 
     def start(self, threaded: bool) -> None:
         """Listens, or starts to ask; without threads the owner calls `poll` every period_s."""
         self._answered_at = self._clock.now()
         if not self.polled:
-            self.watching_since = self._answered_at
+            self._watching_since = self._answered_at
             self.eye.listen(self._told)
         elif threaded:
             self._thread.start()
@@ -108,8 +106,8 @@ class PhotoEye:
         if self._silent:
             self._silent = False
             self._tell("eye_silent", "belt", f"photo-eye {self.name} answers again", "its beam counts", recovered=True)
-        if self.watching_since == math.inf:
-            self.watching_since = at
+        if gap_s > self._blink_s or self._watching_since == math.inf:
+            self._watching_since = at
         self._sample(at, broken != self._settings.inverted, gap_s / 2)
 
     def _told(self, broken: bool, at: float) -> None:
@@ -133,7 +131,7 @@ class PhotoEye:
             self._free_since = at - error_s
 
     def _fall_silent(self, how: str) -> None:
-        self.watching_since, self._broken, self._free_since = math.inf, None, None
+        self._watching_since, self._broken, self._free_since = math.inf, None, None
         if not self._silent:
             self._silent = True
             self._tell("eye_silent", "belt", f"photo-eye {self.name} {how}", self._blindness)

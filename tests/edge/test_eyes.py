@@ -108,9 +108,11 @@ def cut_wire(begin: float, end: float, state: Callable[[float], bool]) -> Callab
 
 def test_a_silent_eye_is_told_once_with_its_recovery_and_what_came_meanwhile_has_no_edge() -> None:
     watched = Watched(cut_wire(0.2, 1.0, lambda at: 0.9 <= at < 1.1 or 1.5 <= at < 1.6))
-    watched.run(0.4)
+    watched.run(0.19)
     assert watched.eye.watching_since == pytest.approx(POLL_S)
+    watched.run(0.4)
     assert watched.eye.trouble() is None
+    assert watched.eye.watching_since == math.inf, "something may have passed meanwhile"
     watched.run(0.9)
     assert watched.told == [("eye_silent", False)]
     assert watched.eye.watching_since == math.inf
@@ -125,6 +127,7 @@ def test_a_silent_eye_is_told_once_with_its_recovery_and_what_came_meanwhile_has
 def test_an_edge_after_a_few_lost_answers_says_how_badly_its_moment_is_known() -> None:
     watched = Watched(cut_wire(0.1, 0.2, lambda at: 0.15 <= at < 0.3)).run(0.5)
     assert watched.told == []
+    assert watched.eye.watching_since == pytest.approx(0.2, abs=POLL_S)
     (edge,) = [edge for edge in watched.edges if edge.broken]
     assert edge.error_s == pytest.approx(0.05, abs=POLL_S)
     assert abs(edge.at - 0.15) <= edge.error_s
