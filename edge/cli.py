@@ -196,7 +196,8 @@ def _predict(options: argparse.Namespace) -> int:
     import cv2
 
     from edge.model import Classifier, answer
-    from edge.picture import read_picture
+    from edge.picture import read_bytes
+    from edge.web.pictures import decode
 
     cv2.setNumThreads(1)
     classifier = Classifier(options.model, options.provider)
@@ -204,7 +205,8 @@ def _predict(options: argparse.Namespace) -> int:
     for path in options.pictures:
         start = perf_counter()
         try:
-            prediction = classifier.classify([read_picture(path)])[0]
+            picture = decode(read_bytes(path), str(path), (classifier.card.height, classifier.card.width))
+            prediction = classifier.classify([picture])[0]
         except PictureError as error:
             print(f"sortline: {error}", file=sys.stderr)
             status = 2

@@ -27,13 +27,17 @@ def decode_picture(data: bytes, name: str = "the picture") -> np.ndarray:
     return picture
 
 
-def read_picture(path: str | Path) -> np.ndarray:
-    """Reads a picture file to uint8 [H, W, 3] BGR; raises PictureError naming the file."""
+def read_bytes(path: str | Path) -> bytes:
+    """The bytes of a picture file; raises PictureError naming the file when it cannot be read."""
     path = Path(path)
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise PictureError(f"{path}: no such file") from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror})") from None
-    return decode_picture(data, str(path))
+
+
+def read_picture(path: str | Path) -> np.ndarray:
+    """Reads a picture file to uint8 [H, W, 3] BGR; raises PictureError naming the file."""
+    return decode_picture(read_bytes(path), str(path))

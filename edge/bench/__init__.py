@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from edge.bench.camera import measure as measure_camera
 from edge.bench.line import measure as measure_line
 from edge.bench.machine import Others, describe
 from edge.bench.model import measure as measure_model
@@ -28,6 +29,7 @@ __all__ = ["SCENARIOS", "Bench", "run_bench"]
 SCENARIOS: dict[str, Scenario] = {
     "model": measure_model,
     "preprocessing": measure_preprocessing,
+    "camera": measure_camera,
     "line": measure_line,
     "predict": measure_predict,
     "startup": measure_startup,

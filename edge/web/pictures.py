@@ -11,6 +11,7 @@ from edge.picture import decode_picture
 
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 30_000
+KEPT = 4
 MAX_SCANS = 100  # of a progressive JPEG; each costs a pass over the whole picture, an honest file has about ten
 _NO_PICTURE = "is not a picture that can be decoded (JPEG, PNG, WebP, BMP, TIFF)"
 
@@ -37,10 +38,10 @@ def read_header(data: bytes) -> Header | None:
 def decode(data: bytes, name: str, enough: tuple[int, int] | None = None) -> np.ndarray:
     """Decodes a stranger's JPEG, PNG, WebP, BMP or TIFF to uint8 [H, W, 3] BGR.
 
-    enough is a height and width in pixels: a JPEG at least twice as large on both sides is decoded at
-    a half, a quarter or an eighth, whichever is still at least twice that size, which costs a fraction
-    of the time. Raises PictureError for anything that is not a picture, is larger than MAX_PIXELS, or
-    is built to take long.
+    enough is a height and width in pixels: a JPEG at least eight times as large is decoded at a half, a
+    quarter or an eighth, whichever is still at least KEPT times that size: what is averaged away then is
+    averaged away later anyhow, and it costs a fraction of the time. Raises PictureError for anything
+    that is not a picture, is larger than MAX_PIXELS, or is built to take long.
     """
     if not data:
         raise PictureError(f"{name}: is empty (0 bytes)")
@@ -78,7 +79,7 @@ def _reduction(header: Header, enough: tuple[int, int] | None) -> int | None:
         (4, cv2.IMREAD_REDUCED_COLOR_4),
         (2, cv2.IMREAD_REDUCED_COLOR_2),
     ):
-        if scale >= 2 * factor:
+        if scale >= KEPT * factor:
             return flag
     return None
 
