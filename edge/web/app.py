@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from edge.web.wsgi import MAX_BODY
 
 _log = logging.getLogger("sortline.web")
 PICTURE_WAIT_S = 2.0
+MAX_EDGE_AGE_MS = 5000
 COMMANDS = {"pause": {"paused": bool}}
 
 
@@ -44,6 +46,7 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     _answer_errors(app)
     _add_health(app, hub)
     _add_page(app, hub)
+    _add_eyes(app, hub, config)
     _add_history(app, History(config.journal.path, tuple(lane.name for lane in config.lanes)))
     _add_predict(app, predictor)
     add_inference(app, predictor)
@@ -129,6 +132,22 @@ def _add_page(app: Flask, hub: Hub) -> None:
         if not hub.clear_incident(number):
             raise NotFound("There is no such incident")
         return jsonify({"status": "cleared"})
+
+
+def _add_eyes(app: Flask, hub: Hub, config: LineConfig) -> None:
+    told = frozenset(name for name, eye in config.photo_eyes.items() if eye.type == "http")
+
+    @app.post("/eyes/<name>")
+    def edge(name: str) -> ResponseReturnValue:
+        arrived = time.monotonic()
+        if name not in told:
+            raise NotFound("There is no photo-eye of type http by that name")
+        content = request.get_json()
+        age_ms = content.get("age_ms", 0) if isinstance(content, dict) and content.keys() <= {"age_ms"} else None
+        if isinstance(age_ms, bool) or not isinstance(age_ms, int | float) or not 0 <= age_ms <= MAX_EDGE_AGE_MS:
+            raise BadBody(400, f"age_ms must be 0 to {MAX_EDGE_AGE_MS}, and there is no other key")
+        hub.command({"command": "eye", "name": name, "at": arrived - age_ms / 1e3})
+        return jsonify({"status": "sent"}), 202
 
 
 def _add_history(app: Flask, history: History) -> None:

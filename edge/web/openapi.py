@@ -185,6 +185,11 @@ def _line() -> Schema:
         "additionalProperties": False,
         "properties": {"command": {"const": "pause"}, "paused": {"type": "boolean"}},
     }
+    edge = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"age_ms": {"type": "number", "minimum": 0, "maximum": 5000, "default": 0}},
+    }
     sent = _json_of("Handed to the line", {"type": "object"})
     return {
         "/state.json": {
@@ -254,6 +259,19 @@ def _line() -> Schema:
                     "content": {
                         "application/json": {"schema": command, "example": {"command": "pause", "paused": True}}
                     },
+                },
+            }
+        },
+        "/eyes/{name}": {
+            "post": {
+                **_call(
+                    "line", "eye", "Tells that an item has broken the beam of a photo-eye of type http",
+                    {"202": sent, **_errors("400", "403", "404", "413", "415")},
+                ),
+                "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": edge, "example": {"age_ms": 4}}},
                 },
             }
         },

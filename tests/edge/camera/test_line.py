@@ -100,10 +100,11 @@ def test_two_lines_in_one_process_do_not_feel_each_others_cameras(tmp_path: Path
             assert until(lambda: dying.frames > 10 and living.frames > 10)
             rtsp.kill()
             assert until(lambda: dying.herald.incidents["camera_lost"] == 1)
-            before, start = living.frames, time.monotonic()
-            assert until(lambda: living.frames - before >= 60)
-            rate = 60 / (time.monotonic() - start)
-            assert rate > 20, "of 30 a second"
+            # Both are asked the same: the frames of the living one, just before and just after the other's death.
+            before = living.grabber.stats()
+            assert until(lambda: living.grabber.stats().frames - before.frames >= 60)
+            after = living.grabber.stats()
+            assert after.fps > 0.8 * before.fps
             assert not [name for name in living.herald.incidents if name.startswith("camera")]
     finally:
         steady.close()
@@ -138,9 +139,7 @@ def test_a_classifier_slower_than_the_camera_never_makes_the_frames_older(tmp_pa
 
 
 @pytest.mark.parametrize("name", ["journal", "log"])
-def test_a_cameras_password_is_nowhere_to_be_read(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_cameras_password_is_nowhere_to_be_read(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
     source = "rtsp://user:secret@127.0.0.1:1/x"
     more = {"journal": {"path": str(tmp_path / "line.db")}}
     with Line(config(tmp_path, source, **more)) as line:

@@ -30,6 +30,7 @@ class Started:
         self.commands: list[dict[str, Any]] = []
         self.incidents: list[Incident] = []
         config = fake_line.config(folder, **web)
+        self.before = children()
         self.side = WebSide(config, fake_line.facts(config), self.commands.append, self.incidents.append)
 
     def get(self, path: str) -> Any:
@@ -277,7 +278,7 @@ time.sleep(600)
 
 def test_a_web_side_told_to_end_ends_well(line: Started) -> None:
     line.get("healthz")
-    os.kill(web_process(set()), signal.SIGTERM)
+    os.kill(web_process(line.before), signal.SIGTERM)
     wait_for(lambda: line.incidents)
     assert line.incidents[0].cause == "the web side ended with status 0"
 
