@@ -6,7 +6,7 @@ import numpy as np
 FLOOR = 10.0  # how much more unlikeness than the moving belt shows at a pixel counts at least,
 NOISES = 5.0  # and as a multiple of the belt's own mean deviation there
 SETTLING_S = 2.0  # the time constant of the estimate, once it has seen that much
-HUE = 2.0
+HUE = 2.0  # how much more another colour counts than another lightness
 
 
 class Background:

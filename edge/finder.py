@@ -11,11 +11,11 @@ from edge.background import Background
 from edge.config import BeltSettings, ItemsSettings
 from edge.outline import Outline, outlines
 from edge.records import Box, Frame
-from edge.travel import Travel
+from edge.travel import Travel, sight
 
-WORK_PX = 320  # the picture's longer side where items are searched
-FINE_PX = 128  # and the longer side of a thing where its outline is measured
-LEAST_PX = 3  # what the smallest item must still measure there,
+WORK_PX = 320  # about the longer side of the picture in which items are searched,
+FINE_PX = 128  # and the most that a thing's longer side measures in the picture that shows its outline
+LEAST_PX = 3  # what the smallest item must still measure where items are searched,
 LEAST_FULL_PX = 12  # and in the full picture, for fewer show a speck rather than an item
 FILL = 0.35  # the least share of a square of that size that an item's area fills
 SEED = 1.5  # a blob needs a pixel this many times above the threshold that outlines it,
@@ -75,14 +75,13 @@ class _Sight:
     def __init__(self, frame: Frame, settings: ItemsSettings, belt: BeltSettings) -> None:
         height, width = frame.pixels.shape[:2]
         self.picture_size = (width, height)
-        x, y, w, h = settings.roi or (0, 0, width, height)
-        x, y = min(max(x, 0), width - 16), min(max(y, 0), height - 16)
-        w, h = min(w, width - x), min(h, height - y)
+        seen = sight(settings.roi, width, height)
         least = max(settings.min_mm * belt.pixels_per_mm, LEAST_FULL_PX)
-        self.halvings = max(min(round(math.log2(max(w, h) / WORK_PX)), int(math.log2(max(least / LEAST_PX, 1)))), 0)
+        halvings = round(math.log2(max(seen.width, seen.height) / WORK_PX))
+        self.halvings = max(min(halvings, int(math.log2(max(least / LEAST_PX, 1)))), 0)
         self.scale = 2**self.halvings
-        self.left, self.top = x, y
-        self.width, self.height = w // self.scale * self.scale, h // self.scale * self.scale
+        self.left, self.top = seen.x, seen.y
+        self.width, self.height = seen.width // self.scale * self.scale, seen.height // self.scale * self.scale
         self.travel = Travel(belt.direction, self.width, self.height)
         self.least_px, self.most_px = least, settings.max_mm * belt.pixels_per_mm
         self.at = frame.captured_at

@@ -11,8 +11,9 @@ from edge.places import NOISE_PX
 SYSTEMATIC = 0.003  # what an uneven light or a lens can make of a distance, as a share of it
 CHANGE = 1.5  # how far it may be off by now, as a multiple of what the window's halves differ by
 WINDOW_S = 0.5  # the observed speed is that of the last half second in which something was seen to travel
+STRETCH_PX = 8.0  # the shortest stretch over which seen and promised pixels are compared
 RATIO_PX = 800.0  # the ratio of seen to promised pixels is that of about the last so many
-TRUSTED = 0.05  # a ratio this close to 1 says that position and pixels_per_mm are right
+TRUSTED = 0.03  # a ratio this close to 1 says that position and pixels_per_mm are right
 SLACK = 0.35  # how far from the expected distance belts are still thought likely, as a share of it,
 SLACK_PX = 3.0  # and in pixels
 DOUBT = 0.25  # what each such distance from the expected counts against the word of one item
@@ -32,6 +33,7 @@ class BeltFlow:
         self._belt = belt
         self._speed = belt.speed_mm_s * belt.pixels_per_mm
         self._shown_px = self._promised_px = 0.0
+        self._stretch_px = np.zeros(2)
         self._steps = 0
         self._recent: deque[tuple[float, float]] = deque(maxlen=600)
         self._recent_s = 0.0
@@ -45,7 +47,11 @@ class BeltFlow:
     @property
     def ratio(self) -> float:
         """Pixels seen to travel, over those that the line's position and pixels_per_mm promise."""
-        return self._shown_px / self._promised_px if self.settled and self._promised_px > 0 else 1.0
+        shown, promised = self._shown_px, self._promised_px
+        if abs(shown - promised) > TRUSTED * promised + 2 * NOISE_PX:
+            return shown / promised
+        # What is seen bears the configuration out, which then is the more exact of the two.
+        return (shown + RATIO_PX / 2) / (promised + RATIO_PX / 2)
 
     @property
     def speed_mm_s(self) -> tuple[float, float] | None:
@@ -103,9 +109,6 @@ class BeltFlow:
         """Learns the remembered steps: what made them has become an item."""
         while self._unproven:
             self.learn(*self._unproven.popleft())
-        if abs(self._shown_px - self._promised_px) < TRUSTED * self._promised_px:
-            # A few first steps are less exact than a configuration that they bear out.
-            self._shown_px = self._promised_px = RATIO_PX / 2
 
     def learn(self, moved: float, dt: float, position_mm: float) -> None:
         """Takes a step that known items made as the belt's own."""
@@ -114,18 +117,26 @@ class BeltFlow:
         self._steps += 1
         rate = max(1 / self._steps, 1 - float(np.exp(-dt / 0.2)))
         self._speed += rate * (moved / dt - self._speed)
-        promised = position_mm * self._belt.pixels_per_mm
-        # A belt that stands while its position runs on, or the other way round, says nothing of the ratio.
-        if moved * promised > NOISE_PX**2:
-            forget = float(np.exp(-min(abs(moved), abs(promised)) / RATIO_PX))
-            self._shown_px = forget * self._shown_px + abs(moved)
-            self._promised_px = forget * self._promised_px + abs(promised)
+        self._learn_ratio(moved, position_mm * self._belt.pixels_per_mm)
         if len(self._recent) == self._recent.maxlen:
             self._recent_s -= self._recent.popleft()[1]
         self._recent.append((moved, dt))
         self._recent_s += dt
         while len(self._recent) > SETTLED and self._recent_s > WINDOW_S:
             self._recent_s -= self._recent.popleft()[1]
+
+    def _learn_ratio(self, moved: float, promised: float) -> None:
+        """Compares stretches long enough that a pixel more or less does not matter."""
+        self._stretch_px += np.array((moved, promised))
+        shown, expected = self._stretch_px
+        if max(abs(shown), abs(expected)) < STRETCH_PX:
+            return
+        self._stretch_px[:] = 0
+        # A belt that stands while its position runs on, or the other way round, says nothing of the ratio.
+        if shown * expected > NOISE_PX**2:
+            forget = float(np.exp(-min(abs(shown), abs(expected)) / RATIO_PX))
+            self._shown_px = forget * self._shown_px + abs(shown)
+            self._promised_px = forget * self._promised_px + abs(expected)
 
     def _doubt(self, options: np.ndarray, by_position: float, by_speed: float) -> np.ndarray:
         """How much stands against each distance before anything is seen."""

@@ -30,11 +30,12 @@ from edge.places import (
     unlikeness,
 )
 from edge.records import Box, Frame, Item
-from edge.travel import Travel
+from edge.travel import Travel, sight
 from edge.views import Viewer
 
 __all__ = ["Finder", "Found", "Tracked", "Tracker", "Viewer"]
 
+STEP_PX = 3.0  # the shortest step by which it shows whether a thing travels
 STEPS = 2  # steps with a belt of known speed that make a thing an item,
 FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
@@ -73,6 +74,8 @@ class _Track:
     id: int = 0
     since_px: float = 0.0  # how far the belt has moved since then
     speed: float | None = None  # its own, in pixels a second, until it is an item
+    step_px: float = 0.0  # how far the belt moved in the step that it is being judged by, until it was last seen
+    step_speed: float | None = None  # its own speed in the step before
     with_belt: int = 0  # steps in a row that it made with the belt,
     steady: int = 0  # and that it made evenly forward by itself
     still: int = 0
@@ -84,6 +87,11 @@ class _Track:
     lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
     away: bool = False  # beyond an edge of the sight; if the belt turns back, it comes back
+    step_from: np.ndarray = field(init=False)
+    step_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.step_from, self.step_at = self.place, self.seen_at
 
     @property
     def expected(self) -> np.ndarray:
@@ -139,7 +147,7 @@ class Tracker:
         height, width = frame.pixels.shape[:2]
         if self._travel is None or (self._travel.width, self._travel.height) != (width, height):
             self._travel = Travel(self._belt.direction, width, height)
-            self._sight = self._stretch_of_sight(self._travel)
+            self._sight = self._travel.along(sight(self._settings.roi, width, height))
             self._tracks = []
         last, self._last = self._last, frame
         self._first = last is None
@@ -166,10 +174,6 @@ class Tracker:
         box = Box(0, 0, width, height)
         item = Item(number, frame.seq, frame.captured_at, frame.position_mm, box, frame.position_mm, length)
         return Tracked((item,), (number,), (number,))
-
-    def _stretch_of_sight(self, travel: Travel) -> tuple[float, float]:
-        x, y, w, h = self._settings.roi or (0, 0, travel.width, travel.height)
-        return travel.along(Box(x, y, min(w, travel.width - x), min(h, travel.height - y)))
 
     def _step(
         self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, dt: float, step_mm: float
@@ -253,21 +257,10 @@ class Tracker:
         )
 
     def _see(self, track: _Track, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
-        offset = track.since_px if isnan(offset) else offset
-        dt = frame.captured_at - track.seen_at
-        if not track.id and dt > 0:
-            cut = track.cut or bool(place[CUT_ENTRY] or place[CUT_EXIT])
-            drift = abs((place[SIDE] + place[OTHER]) - (track.place[SIDE] + track.place[OTHER])) / 2
-            rigid = cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset)
-            with_belt = abs(offset - track.since_px) < 2.5 * NOISE_PX + 0.08 * abs(track.since_px)
-            moves = offset > NOISE_PX
-            own = track.speed * dt if track.speed is not None else offset
-            even = moves and rigid and abs(offset - own) < 2 * NOISE_PX + 0.15 * abs(own)
-            track.with_belt = track.with_belt + 1 if with_belt and moves and rigid else 0
-            track.steady = track.steady + 1 if even else 0
-            track.still = track.still + 1 if abs(offset) <= NOISE_PX else 0
-            track.travelled_px = track.travelled_px + offset if moves else 0.0
-            track.speed = offset / dt
+        if not track.id:
+            self._judge(track, place, frame.captured_at)
+            dt = frame.captured_at - track.seen_at
+            track.speed = offset / dt if dt > 0 and not isnan(offset) else None
         track.area_px += 0.2 * (place[AREA] - track.area_px) if track.area_px else place[AREA]
         track.found, track.place = found, place
         track.seen_at, track.seen_mm = frame.captured_at, frame.position_mm
@@ -277,6 +270,26 @@ class Tracker:
             if not found.touching:
                 track.lengths.append(float(place[FRONT] - place[REAR]))
                 track.passes.append((frame.position_mm, float(place[FRONT] + place[REAR]) / 2))
+
+    def _judge(self, track: _Track, place: np.ndarray, now: float) -> None:
+        """Counts how often a thing that is not yet an item has moved as one, in steps long enough to tell."""
+        since, dt = track.step_px + track.since_px, now - track.step_at
+        offset = float(offsets(track.step_from[None], place[None])[0, 0])
+        offset = since if isnan(offset) else offset
+        track.step_px = since
+        if max(abs(since), abs(offset)) < STEP_PX or dt <= 0:
+            return
+        cut = bool(track.step_from[[CUT_ENTRY, CUT_EXIT]].any() or place[[CUT_ENTRY, CUT_EXIT]].any())
+        drift = abs((place[SIDE] + place[OTHER]) - (track.step_from[SIDE] + track.step_from[OTHER])) / 2
+        forward = offset > NOISE_PX and (cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset))
+        with_belt = abs(offset - since) < 2.5 * NOISE_PX + 0.08 * abs(since)
+        own = track.step_speed * dt if track.step_speed is not None else offset
+        even = abs(offset - own) < 2 * NOISE_PX + 0.15 * abs(own)
+        track.with_belt = track.with_belt + 1 if forward and with_belt else 0
+        track.steady = track.steady + 1 if forward and even else 0
+        track.still = track.still + 1 if abs(offset) <= NOISE_PX else 0
+        track.travelled_px = track.travelled_px + offset if forward else 0.0
+        track.step_from, track.step_at, track.step_px, track.step_speed = place, now, 0.0, offset / dt
 
     def _births(self) -> tuple[int, ...]:
         """Gives an id to what has travelled long enough, most downstream first."""
@@ -338,7 +351,7 @@ class Tracker:
                 downstream = end - rear < least
                 if not track.away:
                     # What has not been seen right up to the edge did not leave by it.
-                    track.away = not downstream or track.unseen < WAIT_FRAMES
+                    track.away = not downstream or bool(track.place[CUT_EXIT]) or track.unseen < WAIT_FRAMES
                     if not track.away:
                         vanished.append(track.id)
                     elif downstream:
@@ -347,12 +360,17 @@ class Tracker:
                     tracks.append(track)
                 elif track.away and not downstream:
                     vanished.append(track.id)
-            elif frame.captured_at - track.seen_at > WAIT_S and track.unseen >= WAIT_FRAMES and not track.away:
+            elif self._is_lost(track, frame.captured_at):
                 vanished.append(track.id)
             else:
                 tracks.append(track)
         self._tracks = tracks
         return tuple(sorted(left)), tuple(sorted(vanished))
+
+    def _is_lost(self, track: _Track, now: float) -> bool:
+        """Whether an item has been gone for too long inside the picture; the last bit at the exit is hard to see."""
+        waited = now - track.seen_at > WAIT_S and track.unseen >= WAIT_FRAMES
+        return waited and not track.away and not track.place[CUT_EXIT]
 
     def _item(self, track: _Track, frame: Frame) -> Item:
         assert self._travel is not None
@@ -383,7 +401,7 @@ class Tracker:
         estimates = sorted(position - (centre - middle) / per_mm for position, centre in passes)
         spare = len(estimates) // 4
         kept = estimates[spare : len(estimates) - spare]
-        return sum(kept) / len(kept)
+        return float(sum(kept) / len(kept))
 
 
 def _weight(track: _Track) -> float:

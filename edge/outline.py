@@ -10,23 +10,23 @@ from edge.background import unlikeness
 from edge.records import Box
 
 EDGE = 0.25  # an item's outline lies where the difference falls to this share of what it mostly is
-SCRAP = 0.05  # parts below this share of the largest are scratches on the belt, not the item
-PART = 0.2  # from this share of the whole on, a separate part is an item of its own
+HINT = 0.5  # what has another colour than the belt needs only this share of the difference that noise may show
 LIGHTER = 1.1  # what is this much lighter than the belt is no shadow,
 DARKEST = 0.53  # nor what leaves less than this share of the belt's light,
 TINT = 0.15  # nor what changes the belt's colour by this share,
 CRISP = 0.2  # nor what changes its light by this share from one pixel to the next but one
-HINT = 0.5  # what has another colour needs only this share of the difference that noise may show
 LEAST_OWN = 0.1  # of an item, at least this share shows by those signs; a shadow alone shows none
-MOSTLY = 0.5  # and mostly it makes up more than this share of the blob
-JAGGED_PX = 3.0  # and at least so many pixels;
-THIN = 0.3  # or where it is narrower than this share of either,
-THIN_PX = 4.0  # if they are so many pixels wide to each side that this is no accident
-SURE = 0.35  # and this share of the blob is certain where it may be divided
+MOSTLY = 0.5  # and mostly what they enclose makes up more than this share of the blob
 GAPS = 13  # gaps in the signs of one item are narrower than this part of its length
+SCRAP = 0.05  # parts below this share of the largest are scratches on the belt, not the item
+PART = 0.2  # from this share of the whole on, a separate part is an item of its own
+SURE = 0.35  # a blob may be divided where more than this share of it is lighter, darker or of another colour
 CONVEX = 0.94  # what fills this much of its own convex hull has no waist
 WAIST = 0.75  # two things touch where their common outline is this much narrower than either of them,
-JAGGED = 0.04  # and by this share of their length on each side: threads and teeth have narrow places of their own
+JAGGED = 0.04  # and by this share of their length on each side: threads and teeth have narrow places of their own,
+JAGGED_PX = 3.0  # and by so many pixels;
+THIN = 0.3  # or where it is narrower than this share of either,
+THIN_PX = 4.0  # if they are so many pixels wide to each side that this is no accident
 ONE = 128  # how a ratio of 1 is written in 8 bits
 NEAR = np.ones((3, 3), np.uint8)
 FAR = np.ones((7, 7), np.uint8)

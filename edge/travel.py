@@ -6,6 +6,8 @@ from math import acos, pi, sqrt
 from edge.config import Direction
 from edge.records import Box
 
+LEAST_SIGHT_PX = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Travel:
@@ -75,3 +77,10 @@ def share_of_disc(chord: float, depth: float) -> float:
     off = min(depth - radius, radius)
     hidden = radius**2 * acos(off / radius) - off * sqrt(radius**2 - off**2)
     return 1 - hidden / (pi * radius**2)
+
+
+def sight(roi: tuple[int, int, int, int] | None, width: int, height: int) -> Box:
+    """The part of a picture of width x height pixels that is looked at: a region of interest, or all of it."""
+    x, y, w, h = roi or (0, 0, width, height)
+    x, y = min(max(x, 0), max(width - LEAST_SIGHT_PX, 0)), min(max(y, 0), max(height - LEAST_SIGHT_PX, 0))
+    return Box(x, y, min(w, width - x), min(h, height - y))

@@ -10,7 +10,7 @@ import numpy as np
 from edge.config import BeltSettings, ItemsSettings
 from edge.model import cut
 from edge.records import Box, Frame, Item, View
-from edge.travel import Travel, share_of_disc
+from edge.travel import Travel, share_of_disc, sight
 
 if TYPE_CHECKING:
     from edge.items import Tracked
@@ -63,7 +63,7 @@ class Viewer:
         """None when this look is not wanted; otherwise whether no better one is to be expected."""
         if self._settings.mode == "frame":
             return True
-        entry, end = self._sight(travel)
+        entry, end = travel.along(sight(self._settings.roi, travel.width, travel.height))
         rear, front = travel.along(item.box)
         whole = rear >= entry + EDGE_PX and front <= end - EDGE_PX
         if looks.done or not whole or item.touching:
@@ -76,10 +76,6 @@ class Viewer:
         steps = max(math.ceil(spacing / step_px), 1) if step_px > 0.1 else 0
         looks.done = looks.count >= self._settings.max_views or front + steps * step_px > end - EDGE_PX
         return looks.done
-
-    def _sight(self, travel: Travel) -> tuple[int, int]:
-        x, y, w, h = self._settings.roi or (0, 0, travel.width, travel.height)
-        return travel.along(Box(x, y, min(w, travel.width - x), min(h, travel.height - y)))
 
     def _view(self, frame: Frame, item: Item, looks: _Looks, last: bool) -> View:
         crop = cut(frame.pixels, item.box, self._margin).copy()

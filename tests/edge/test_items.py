@@ -245,6 +245,20 @@ def test_an_item_that_is_taken_away_has_vanished_and_not_left() -> None:
     assert (watch.born, watch.left, watch.vanished) == ([1], [], [1])
 
 
+def test_a_belt_slower_than_a_pixel_a_frame_is_followed_to_its_end() -> None:
+    belt, watch = PaintedBelt(px_per_frame=0.4), Watch(speed_mm_s=24)
+    watch.watch_belt(belt, disc(520, 180), disc(-40, 90), frames=400)
+    assert watch.born == [1, 2]
+    assert (watch.left, watch.vanished) == ([1], [])
+    for number, start in ((1, 520), (2, -40)):
+        places = [item.item_mm for item in watch.seen[number]]
+        assert max(places) - min(places) <= 4
+        assert places[-1] == pytest.approx(WIDTH / 2 - start, abs=3)
+    speed = watch.tracker.observed_speed_mm_s
+    assert speed is not None
+    assert abs(speed[0] - 24) <= speed[1] <= 10
+
+
 def test_what_moves_against_the_belt_or_across_it_is_no_item() -> None:
     belt, watch = PaintedBelt(), Watch()
 
