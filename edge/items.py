@@ -1,10 +1,7 @@
 """Tracker: boxes in picture after picture become Items that keep one identity while they travel."""
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import isnan
-from statistics import median
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +10,6 @@ from edge.finder import MOST, Finder, Found
 from edge.flow import BeltFlow
 from edge.places import (
     AREA,
-    CUT_ENTRY,
     CUT_EXIT,
     FRONT,
     NOISE_PX,
@@ -30,18 +26,15 @@ from edge.places import (
     unlikeness,
 )
 from edge.records import Box, Frame, Item
+from edge.track import Track
 from edge.travel import Travel, sight
 from edge.views import Viewer
 
 __all__ = ["Finder", "Found", "Tracked", "Tracker", "Viewer"]
 
-STEP_PX = 3.0  # the shortest step by which it shows whether a thing travels
-STEPS = 2  # steps with a belt of known speed that make a thing an item,
-FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
 WAIT_FRAMES = 5  # before it counts as taken away
 BACK = 0.5  # how far beyond an edge items are remembered, in lengths of the sight: a belt may turn back
-RECENT = 15  # sightings that an item's place on the belt is averaged over
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,47 +55,6 @@ class Tracked:
     seen_moving: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class _Track:
-    """One thing that is followed from picture to picture; it gets an id once it has travelled."""
-
-    place: np.ndarray  # where it was last seen
-    found: Found
-    seen_at: float
-    seen_mm: float
-    entered: bool  # it came in by the edge of entry, or was there from the first picture on
-    id: int = 0
-    since_px: float = 0.0  # how far the belt has moved since then
-    speed: float | None = None  # its own, in pixels a second, until it is an item
-    step_px: float = 0.0  # how far the belt moved in the step that it is being judged by, until it was last seen
-    step_speed: float | None = None  # its own speed in the step before
-    with_belt: int = 0  # steps in a row that it made with the belt,
-    steady: int = 0  # and that it made evenly forward by itself
-    still: int = 0
-    travelled_px: float = 0.0
-    unseen: int = 0
-    area_px: float = 0.0  # what it usually covers
-    hidden: bool = False  # inside the outline of something larger
-    been_whole: bool = False
-    lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
-    away: bool = False  # beyond an edge of the sight; if the belt turns back, it comes back
-    step_from: np.ndarray = field(init=False)
-    step_at: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.step_from, self.step_at = self.place, self.seen_at
-
-    @property
-    def expected(self) -> np.ndarray:
-        """Where it must be now if it has stayed on the belt."""
-        return moved_by(self.place[None], np.array([self.since_px]))[0]
-
-    @property
-    def cut(self) -> bool:
-        return bool(self.place[CUT_ENTRY] or self.place[CUT_EXIT])
-
-
 class Tracker:
     """Follows what the Finder found and gives each travelling thing an identity.
 
@@ -121,7 +73,7 @@ class Tracker:
         self._belt = belt
         self._flow = BeltFlow(belt)
         self._next_id = 1
-        self._tracks: list[_Track] = []
+        self._tracks: list[Track] = []
         self._travel: Travel | None = None
         self._sight = (0.0, 0.0)
         self._last: Frame | None = None
@@ -180,7 +132,7 @@ class Tracker:
     ) -> tuple[float, bool]:
         """How far the belt moved since the last frame; moves what every track expects by it."""
         since = np.array([track.since_px for track in self._tracks])
-        weights = np.array([_weight(track) for track in self._tracks])
+        weights = np.array([track.weight for track in self._tracks])
         proposals = apart - since[:, None]
         moved, seen = self._flow.step(proposals, weights, dt, step_mm)
         # The speed is learnt only from what no edge cuts, for that is where places are exact.
@@ -234,7 +186,7 @@ class Tracker:
             if t in unmatched and s in free:
                 unmatched.discard(t)
                 free.discard(s)
-                self._see(self._tracks[t], found[s], places[s], float(apart[t, s]), frame)
+                self._tracks[t].see(found[s], places[s], float(apart[t, s]), frame)
         for t in unmatched:
             track = self._tracks[t]
             inside = np.flatnonzero(share_inside(track.expected[None], places)[0] > 0.6).tolist() if track.id else []
@@ -245,7 +197,7 @@ class Tracker:
             if not self._is_fragment(places[s]):
                 # By the edge of entry, or so near to it that it was outside a frame ago.
                 entered = self._first or places[s, REAR] - self._sight[0] <= 1.5 * moved + 10 * NOISE_PX
-                self._tracks.append(_Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
+                self._tracks.append(Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
 
     def _is_fragment(self, place: np.ndarray) -> bool:
         """Whether a thing lies inside a known item that lacks just as much of its usual area."""
@@ -256,46 +208,11 @@ class Tracker:
             for track, within in zip(items, inside, strict=True)
         )
 
-    def _see(self, track: _Track, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
-        if not track.id:
-            self._judge(track, place, frame.captured_at)
-            dt = frame.captured_at - track.seen_at
-            track.speed = offset / dt if dt > 0 and not isnan(offset) else None
-        track.area_px += 0.2 * (place[AREA] - track.area_px) if track.area_px else place[AREA]
-        track.found, track.place = found, place
-        track.seen_at, track.seen_mm = frame.captured_at, frame.position_mm
-        track.since_px, track.unseen, track.hidden, track.away = 0.0, 0, False, False
-        if not (place[CUT_ENTRY] or place[CUT_EXIT]):
-            track.been_whole = True
-            if not found.touching:
-                track.lengths.append(float(place[FRONT] - place[REAR]))
-                track.passes.append((frame.position_mm, float(place[FRONT] + place[REAR]) / 2))
-
-    def _judge(self, track: _Track, place: np.ndarray, now: float) -> None:
-        """Counts how often a thing that is not yet an item has moved as one, in steps long enough to tell."""
-        since, dt = track.step_px + track.since_px, now - track.step_at
-        offset = float(offsets(track.step_from[None], place[None])[0, 0])
-        offset = since if isnan(offset) else offset
-        track.step_px = since
-        if max(abs(since), abs(offset)) < STEP_PX or dt <= 0:
-            return
-        cut = bool(track.step_from[[CUT_ENTRY, CUT_EXIT]].any() or place[[CUT_ENTRY, CUT_EXIT]].any())
-        drift = abs((place[SIDE] + place[OTHER]) - (track.step_from[SIDE] + track.step_from[OTHER])) / 2
-        forward = offset > NOISE_PX and (cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset))
-        with_belt = abs(offset - since) < 2.5 * NOISE_PX + 0.08 * abs(since)
-        own = track.step_speed * dt if track.step_speed is not None else offset
-        even = abs(offset - own) < 2 * NOISE_PX + 0.15 * abs(own)
-        track.with_belt = track.with_belt + 1 if forward and with_belt else 0
-        track.steady = track.steady + 1 if forward and even else 0
-        track.still = track.still + 1 if abs(offset) <= NOISE_PX else 0
-        track.travelled_px = track.travelled_px + offset if forward else 0.0
-        track.step_from, track.step_at, track.step_px, track.step_speed = place, now, 0.0, offset / dt
-
     def _births(self) -> tuple[int, ...]:
         """Gives an id to what has travelled long enough, most downstream first."""
         born = []
         for track in sorted(self._tracks, key=lambda t: -t.place[FRONT]):
-            if track.id or track.unseen or track not in self._tracks or not self._is_item(track):
+            if track.id or track.unseen or track not in self._tracks or not track.travels(self._flow.settled):
                 continue
             larger, within = self._same_thing(track)
             if larger or len(within) > 1:
@@ -311,7 +228,7 @@ class Tracker:
             self._flow.prove()
         return tuple(born)
 
-    def _same_thing(self, track: _Track) -> tuple[bool, list[_Track]]:
+    def _same_thing(self, track: Track) -> tuple[bool, list[Track]]:
         """Whether a track is a part of another one's blob, and the known items that are parts of its own."""
         near = [
             other
@@ -323,17 +240,6 @@ class Tracker:
         has = share_inside(places, track.place[None])[:, 0] > 0.6
         larger = any(part and other.place[AREA] > track.place[AREA] for part, other in zip(part_of, near, strict=True))
         return larger, [other for part, other in zip(has, near, strict=True) if part and other.id]
-
-    def _is_item(self, track: _Track) -> bool:
-        if not (track.been_whole or track.place[CUT_EXIT]):
-            return False
-        # An arm reaches in from the side, and its hand appears anywhere.
-        patience = 1 if track.entered and not track.found.cut_side else 2
-        if self._flow.settled and track.with_belt >= STEPS * patience:
-            return track.travelled_px >= 4 * NOISE_PX
-        length = track.place[FRONT] - track.place[REAR]
-        far_enough = track.travelled_px >= max(8 * NOISE_PX, 0.5 * length)
-        return track.steady >= FIRST_STEPS * patience and far_enough
 
     def _ends(self, frame: Frame) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Lets go of what has left the picture, and of what has been gone for too long inside it."""
@@ -367,17 +273,16 @@ class Tracker:
         self._tracks = tracks
         return tuple(sorted(left)), tuple(sorted(vanished))
 
-    def _is_lost(self, track: _Track, now: float) -> bool:
+    def _is_lost(self, track: Track, now: float) -> bool:
         """Whether an item has been gone for too long inside the picture; the last bit at the exit is hard to see."""
         waited = now - track.seen_at > WAIT_S and track.unseen >= WAIT_FRAMES
         return waited and not track.away and not track.place[CUT_EXIT]
 
-    def _item(self, track: _Track, frame: Frame) -> Item:
+    def _item(self, track: Track, frame: Frame) -> Item:
         assert self._travel is not None
         place = track.expected if track.hidden else track.place
         box = box_of(self._travel, place) if track.hidden else track.found.box
         scale = self._belt.pixels_per_mm
-        length = median(track.lengths) if track.lengths else float(place[FRONT] - place[REAR])
         cut = track.cut or track.found.cut_side
         return Item(
             id=track.id,
@@ -385,27 +290,9 @@ class Tracker:
             captured_at=frame.captured_at,
             position_mm=frame.position_mm,
             box=box,
-            item_mm=self._item_mm(track),
-            length_mm=length / scale,
+            item_mm=track.item_mm(self._travel.length / 2, scale * self._flow.ratio),
+            length_mm=track.length_px / scale,
             across_mm=float(place[SIDE] + place[OTHER] - self._travel.breadth) / 2 / scale,
             whole=not cut and not track.hidden,
             touching=track.found.touching or track.hidden,
         )
-
-    def _item_mm(self, track: _Track) -> float:
-        """Where the belt stands when the item's centre passes the picture's: the mean of its sightings."""
-        assert self._travel is not None
-        middle = self._travel.length / 2
-        per_mm = self._belt.pixels_per_mm * self._flow.ratio
-        passes = track.passes or [(track.seen_mm, float(track.place[FRONT] + track.place[REAR]) / 2)]
-        estimates = sorted(position - (centre - middle) / per_mm for position, centre in passes)
-        spare = len(estimates) // 4
-        kept = estimates[spare : len(estimates) - spare]
-        return float(sum(kept) / len(kept))
-
-
-def _weight(track: _Track) -> float:
-    """How far a thing is to be believed about the belt's motion."""
-    if not track.id:
-        return 0.0 if track.still >= 3 else 0.3
-    return 0.5 if track.cut else 1.0

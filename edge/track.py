@@ -1,0 +1,131 @@
+"""Track: one thing that is followed from picture to picture, and whether it travels as an item does."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import isnan
+from statistics import median
+
+import numpy as np
+
+from edge.finder import Found
+from edge.places import AREA, CUT_ENTRY, CUT_EXIT, FRONT, NOISE_PX, OTHER, REAR, SIDE, moved_by, offsets
+from edge.records import Frame
+
+STEP_PX = 3.0  # the shortest step by which it shows whether a thing travels
+STEPS = 2  # steps with a belt of known speed that make a thing an item,
+FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
+STILL_STEPS = 3  # steps of the belt through which a thing lay still that make it a part of the surroundings
+RECENT = 15  # sightings that an item's length and place on the belt are averaged over
+
+
+@dataclass(slots=True, eq=False)
+class Track:
+    """One thing that is followed from picture to picture; it gets an id once it has travelled.
+
+    Places are rows of `edge.places`. A thing without an id is judged by steps that are long enough to
+    tell travelling from lying still, whatever the belt's speed and the frame rate.
+    """
+
+    place: np.ndarray  # where it was last seen
+    found: Found
+    seen_at: float
+    seen_mm: float
+    entered: bool  # it came in by the edge of entry, or was there from the first picture on
+    id: int = 0
+    since_px: float = 0.0  # how far the belt has moved since it was last seen
+    speed: float | None = None  # its own, in pixels a second, until it is an item
+    unseen: int = 0
+    hidden: bool = False  # inside the outline of something larger
+    away: bool = False  # beyond an edge of the sight; if the belt turns back, it comes back
+    been_whole: bool = False
+    area_px: float = 0.0  # what it usually covers
+    _with_belt: int = 0  # steps in a row that it made with the belt,
+    _steady: int = 0  # and that it made evenly forward by itself
+    _still: int = 0
+    _travelled_px: float = 0.0
+    _step_from: np.ndarray = field(init=False)
+    _step_at: float = field(init=False)
+    _step_px: float = 0.0  # how far the belt moved in the step under way, until the thing was last seen
+    _step_speed: float | None = None
+    _lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    def __post_init__(self) -> None:
+        self._step_from, self._step_at = self.place, self.seen_at
+
+    @property
+    def expected(self) -> np.ndarray:
+        """Where it must be now if it has stayed on the belt."""
+        return moved_by(self.place[None], np.array([self.since_px]))[0]
+
+    @property
+    def cut(self) -> bool:
+        """Whether an end of the sight cut it when it was last seen."""
+        return bool(self.place[CUT_ENTRY] or self.place[CUT_EXIT])
+
+    @property
+    def weight(self) -> float:
+        """How far it is to be believed about the belt's motion, 0 to 1."""
+        if not self.id:
+            return 0.0 if self._still >= STILL_STEPS else 0.3
+        return 0.5 if self.cut else 1.0
+
+    @property
+    def length_px(self) -> float:
+        """Its length along the belt."""
+        return median(self._lengths) if self._lengths else float(self.place[FRONT] - self.place[REAR])
+
+    def see(self, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
+        """Takes a new sighting; offset is how far along the belt it lies from the last, nan if that is hidden."""
+        if not self.id:
+            self._judge(place, frame.captured_at)
+            dt = frame.captured_at - self.seen_at
+            self.speed = offset / dt if dt > 0 and not isnan(offset) else None
+        self.area_px += 0.2 * (place[AREA] - self.area_px) if self.area_px else place[AREA]
+        self.found, self.place = found, place
+        self.seen_at, self.seen_mm = frame.captured_at, frame.position_mm
+        self.since_px, self.unseen, self.hidden, self.away = 0.0, 0, False, False
+        if not self.cut:
+            self.been_whole = True
+            if not found.touching:
+                self._lengths.append(float(place[FRONT] - place[REAR]))
+                self._passes.append((frame.position_mm, float(place[FRONT] + place[REAR]) / 2))
+
+    def travels(self, belt_known: bool) -> bool:
+        """Whether it has moved enough, and as an item would; belt_known says that the belt's speed is known."""
+        if not (self.been_whole or self.place[CUT_EXIT]):
+            return False
+        # An arm reaches in from the side, and its hand appears anywhere.
+        patience = 1 if self.entered and not self.found.cut_side else 2
+        if belt_known and self._with_belt >= STEPS * patience:
+            return self._travelled_px >= 4 * NOISE_PX
+        far_enough = max(8 * NOISE_PX, 0.5 * float(self.place[FRONT] - self.place[REAR]))
+        return self._steady >= FIRST_STEPS * patience and self._travelled_px >= far_enough
+
+    def item_mm(self, middle_px: float, pixels_per_mm: float) -> float:
+        """Where the belt stands when its centre passes the middle: the mean of the middle half of its sightings."""
+        passes = self._passes or [(self.seen_mm, float(self.place[FRONT] + self.place[REAR]) / 2)]
+        estimates = sorted(position - (centre - middle_px) / pixels_per_mm for position, centre in passes)
+        spare = len(estimates) // 4
+        kept = estimates[spare : len(estimates) - spare]
+        return float(sum(kept) / len(kept))
+
+    def _judge(self, place: np.ndarray, now: float) -> None:
+        """Counts how often it has moved as an item would, in steps long enough to tell."""
+        since, dt = self._step_px + self.since_px, now - self._step_at
+        offset = float(offsets(self._step_from[None], place[None])[0, 0])
+        offset = since if isnan(offset) else offset
+        self._step_px = since
+        if max(abs(since), abs(offset)) < STEP_PX or dt <= 0:
+            return
+        cut = bool(self._step_from[[CUT_ENTRY, CUT_EXIT]].any() or place[[CUT_ENTRY, CUT_EXIT]].any())
+        drift = abs((place[SIDE] + place[OTHER]) - (self._step_from[SIDE] + self._step_from[OTHER])) / 2
+        forward = offset > NOISE_PX and (cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset))
+        with_belt = abs(offset - since) < 2.5 * NOISE_PX + 0.08 * abs(since)
+        own = self._step_speed * dt if self._step_speed is not None else offset
+        even = abs(offset - own) < 2 * NOISE_PX + 0.15 * abs(own)
+        self._with_belt = self._with_belt + 1 if forward and with_belt else 0
+        self._steady = self._steady + 1 if forward and even else 0
+        self._still = self._still + 1 if abs(offset) <= NOISE_PX else 0
+        self._travelled_px = self._travelled_px + offset if forward else 0.0
+        self._step_from, self._step_at, self._step_px, self._step_speed = place, now, 0.0, offset / dt
