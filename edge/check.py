@@ -8,10 +8,11 @@ import numpy as np
 
 from edge.camera import redacted
 from edge.camera.probe import probe
+from edge.clock import MonotonicClock
 from edge.config import LineConfig
 from edge.errors import SortlineError
 from edge.model import Classifier
-from edge.parts import output_class
+from edge.parts import eye_class, output_class
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,24 @@ def check_line(config: LineConfig) -> Iterator[Check]:
                 output.close()
         except SortlineError as error:
             yield Check(f"outputs.{name}", False, str(error))
+    yield from _photo_eyes(config)
+
+
+def _photo_eyes(config: LineConfig) -> Iterator[Check]:
+    for name, settings in config.photo_eyes.items():
+        part = f"photo-eye {name}"
+        try:
+            eye = eye_class(settings.type)(settings, MonotonicClock())
+            try:
+                beam = (
+                    "" if not hasattr(eye, "read") else ", its beam is broken" if eye.read() else ", its beam is free"
+                )
+                yield Check(part, True, f"{settings.type}{beam}")
+            finally:
+                if close := getattr(eye, "close", None):
+                    close()
+        except Exception as error:  # a photo-eye may be the user's own and raise anything
+            yield Check(part, False, f"{settings.type}: {error}")
 
 
 def _model(config: LineConfig) -> Check:

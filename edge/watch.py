@@ -64,6 +64,7 @@ class Watch:
             "health": line.health(),
             "incidents": dict(self._herald.incidents),
             "paused": line.hand.paused,
+            "held": line.hand.confirm.held,
             "simulated": self.truth(),
         }
 
@@ -159,8 +160,10 @@ class Watch:
         """Raises an incident when a part stops being well, and its recovery when it is well again."""
         line = self._line
         health = line.health()
-        parts: tuple[tuple[str, Scope], ...] = (("model", "model"), ("outputs", "output"))
+        parts: tuple[tuple[str, Scope], ...] = (("model", "model"), ("outputs", "output"), ("eyes", "belt"))
         for part, scope in parts:
+            if part not in health:
+                continue
             ok = health[part]["ok"]
             if ok != self._known.get(part, True):
                 self._herald.tell(f"{part}_unwell", scope, health[part]["text"], "watched", recovered=ok)

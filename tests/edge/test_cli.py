@@ -246,3 +246,22 @@ def test_the_real_clip_of_a_bolt_gives_exactly_one_item_and_one_decision(
         assert done.returncode == 0, done.stderr
         assert json.loads(summary.read_text())["items"] == 1
         assert len(decisions.read_text().splitlines()) == 1
+
+
+def test_check_asks_every_photo_eye(model: Path, tmp_path: Path) -> None:
+    trigger = """
+    [items]
+    mode = "trigger"
+    [items.trigger]
+    type = "callable"
+    function = "{function}"
+    position_mm = -300
+    length_mm = 40
+    """
+    good = sortline("check", line(tmp_path, model, more=trigger.format(function="time:time")))
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert "photo-eye trigger" in good.stdout
+    assert "its beam is broken" in good.stdout
+    bad = sortline("check", line(tmp_path, model, more=trigger.format(function="os:abort_the_belt")))
+    assert bad.returncode in {1, 2}
+    assert "abort_the_belt" in bad.stdout + bad.stderr
