@@ -265,3 +265,15 @@ def test_check_asks_every_photo_eye(model: Path, tmp_path: Path) -> None:
     bad = sortline("check", line(tmp_path, model, more=trigger.format(function="os:abort_the_belt")))
     assert bad.returncode in {1, 2}
     assert "abort_the_belt" in bad.stdout + bad.stderr
+
+
+def test_a_clip_in_which_nothing_travels_runs_to_its_end_without_an_item(
+    model: Path, tmp_path: Path, shared_data: Path
+) -> None:
+    summary = tmp_path / "s.json"
+    done = sortline("run", line(tmp_path, model, source=shared_data / "belt" / "bottles.mp4"), "--fast",
+                    "--summary", summary)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    content = json.loads(summary.read_text())
+    assert content["frames"] > 1180
+    assert content["items"] == sum(content["outcomes"].values()) == 0
