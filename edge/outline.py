@@ -11,7 +11,7 @@ from edge.records import Box
 
 EDGE = 0.25  # an item's outline lies where the difference falls to this share of what it mostly is
 HINT = 0.5  # what has another colour than the belt needs only this share of the difference that noise may show
-LIGHTER = 1.1  # what is this much lighter than the belt is no shadow,
+LIGHTER = 1.2  # what is this much lighter than the belt is no shadow,
 DARKEST = 0.53  # nor what leaves less than this share of the belt's light,
 TINT = 0.15  # nor what changes the belt's colour by this share,
 CRISP = 0.2  # nor what changes its light by this share from one pixel to the next but one

@@ -74,8 +74,8 @@ def alike(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
     narrower = np.minimum(first[..., OTHER] - first[..., SIDE], second[..., OTHER] - second[..., SIDE])
     cut = (first[..., CUT_ENTRY] + first[..., CUT_EXIT] + second[..., CUT_ENTRY] + second[..., CUT_EXIT]) > 0
     one, other = first[..., FRONT] - first[..., REAR], second[..., FRONT] - second[..., REAR]
-    same_length = np.abs(one - other) <= 0.35 * np.maximum(one, other) + 3 * NOISE_PX
-    same_area = np.abs(unlikeness(earlier, later)) < 0.9
+    same_length = np.abs(one - other) <= 0.5 * np.maximum(one, other) + 3 * NOISE_PX
+    same_area = np.abs(unlikeness(earlier, later)) < 1.1
     return (common >= 0.5 * narrower) & (cut | (same_length & same_area))
 
 
