@@ -111,6 +111,7 @@ def test_a_killed_server_is_an_outage_with_an_end(rtsp: RtspServer, grab: Grab) 
     back_at = time.monotonic()
     frame = rig.take_after(back_at)
     assert made_at(frame.pixels) > back_at - 0.5
+    rig.wait_for("camera_lost", recovered=True)
     assert rig.names() == [("camera_lost", False), ("camera_lost", True)]
     assert rig.grabber.stats().trouble == ()
 

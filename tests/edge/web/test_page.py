@@ -249,7 +249,7 @@ def test_a_part_that_fails_is_the_first_thing_one_sees(page: Any, belt: Belt) ->
 
 
 def test_a_connection_that_is_lost_is_said_and_heals(page: Any, belt: Belt) -> None:
-    (web,) = children() - {page.service.process.pid}
+    (web,) = children()
     os.kill(web, signal.SIGKILL)
     until(lambda: text(page, "status-text") == "Connection lost")
     until(lambda: text(page, "status-text") == "Sorting")

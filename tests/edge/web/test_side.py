@@ -46,12 +46,24 @@ class Started:
 
 
 def children() -> set[int]:
-    """The processes that any thread of this one has started and that were not waited for yet."""
+    """The web processes that any thread of this one has started and that were not waited for yet.
+
+    Other tests may have left children of other kinds, such as multiprocessing's resource tracker.
+    """
     found: set[int] = set()
     for task in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):  # a thread may end while it is looked at
             found.update(map(int, (task / "children").read_text().split()))
-    return found
+    return {pid for pid in found if _is_web(pid)}
+
+
+def _is_web(pid: int) -> bool:
+    """Whether a process is a web side; one that has ended, and was not waited for, has no command line."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+    return b"edge.web" in words or not words
 
 
 def web_process(before: set[int]) -> int:
