@@ -44,6 +44,8 @@ class ItemsSettings(Settings):
 
     motion finds what travels on the belt; trigger has a photo-eye say when an item is there, and takes the
     roi of the picture that shows it, or the whole of it; frame takes every whole picture as one item.
+    max_mm is the length of the largest item: what is up to three times as long is two or three items that
+    touch, what is longer is none.
     """
 
     mode: Literal["motion", "trigger", "frame"] = "motion"
