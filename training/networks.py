@@ -74,9 +74,6 @@ LITE0_STAGES = (  # repeats, kernel, stride, expansion, channels
 def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """A convolution with TensorFlow's SAME padding, and its batch norm.
 
-    The norm's running averages move ten times faster than in the original, whose 0.01 a step is
-    made for a training of months, not for a fine-tuning of a few hundred steps.
-
     SAME pads a stride of 2 on an even size unequally, less on the left and top. Inputs are a
     multiple of 32 here, so sizes are even wherever there is a stride and the padding is a constant.
     """
@@ -165,6 +162,11 @@ def build_network(name: str, classes: int, weights: Path | None = None, from_scr
     network = NETWORKS[name](classes, None if own else state, from_scratch or bool(own))
     if own:
         _load(network.backbone, own)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            # Some move their running averages by 0.01 a step, made for a million steps: after the few
+            # hundred of a fine-tuning they would still describe the pictures of before.
+            module.momentum = 0.1
     return network
 
 

@@ -87,6 +87,7 @@ def test_a_packaged_model_sorts_real_crops_through_the_edge(tmp_path: Path) -> N
     assert classifier.classify([blue])[0].label == "blue"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_model_from_torch_s_older_exporter_is_packaged(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
