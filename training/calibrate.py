@@ -10,7 +10,7 @@ PRECISION = 0.99
 # threshold may as well rise to where one in a hundred right answers falls below it, up to a ceiling.
 RIGHT_BELOW = 0.01
 CEILING = 0.9
-ENOUGH_TO_RAISE = 15
+ENOUGH_TO_RAISE = 50
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
