@@ -284,7 +284,7 @@ class Hand:
         self.lateness.add(max(now - (self._belt.when(actuation.fire_mm, now) - lead_s), 0.0))
         try:
             output.fire(actuation)
-        except Exception as error:  # an output may be the user's own and raise anything; the item is missed
+        except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
             self._failing[output.name] = f"outputs.{output.name}: {error}"
             return self._unfired(actuation, "output_failed", self._failing[output.name])
         self._failing.pop(output.name, None)
@@ -340,7 +340,7 @@ class Hand:
         return self._lanes[life.decision.lane]
 
     def _worker(self, name: str) -> Worker[Actuation]:
-        def failed(error: Exception) -> None:
+        def failed(error: BaseException) -> None:
             cause = f"outputs.{name}: {type(error).__name__}: {error}"
             self._failing[name] = cause
             self._herald.tell("output_failed", "output", cause, "sorting goes on")

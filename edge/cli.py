@@ -117,17 +117,25 @@ def _summary_options(parser: argparse.ArgumentParser) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from edge.demo import demo_config
 
+    if not options.source.startswith("sim:"):
+        raise ConfigError(f"--source {options.source}: the demo needs a simulated belt (sim:…); use `sortline run`")
     config = demo_config(options.source, options.host, options.port, options.headless, options.insecure)
     return _sort(config, options)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge.config import LineConfig
-
-    config = LineConfig.load(options.config)
+    config = _load(options.config)
     if options.port is not None:
         config = config.model_copy(update={"web": config.web.model_copy(update={"port": options.port})})
     return _sort(config, options)
+
+
+def _load(path: Path) -> Any:
+    """A line's configuration. Modules that it names are looked up beside it too, and in the working directory."""
+    from edge.config import LineConfig
+
+    sys.path[:0] = [str(path.resolve().parent), str(Path.cwd())]
+    return LineConfig.load(path)
 
 
 def _sort(config: Any, options: argparse.Namespace) -> int:
@@ -161,7 +169,10 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
     summary = line.watch.summary()
     print_summary(summary)
     if options.summary:
-        options.summary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        try:
+            options.summary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise SortlineError(f"--summary {options.summary}: cannot be written ({error.strerror})") from None
     return 0
 
 
@@ -176,10 +187,9 @@ def _watch(line: Any, stop: threading.Event, seconds: float) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     from edge.check import check_line
-    from edge.config import LineConfig
     from edge.screen import print_checks
 
-    results = list(check_line(LineConfig.load(options.config)))
+    results = list(check_line(_load(options.config)))
     print_checks(results)
     return 0 if all(result.ok for result in results) else 1
 
@@ -225,11 +235,12 @@ def _bench(options: argparse.Namespace) -> int:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from edge.config import LineConfig
     from edge.replay import replay
     from edge.screen import print_replay
 
-    result = replay(LineConfig.load(options.config), options.clip, options.model)
+    if options.clip.startswith("sim:") and "seconds=" not in options.clip:
+        raise ConfigError(f"{options.clip}: a simulated belt never ends; add seconds=60, say, to replay it")
+    result = replay(_load(options.config), options.clip, options.model)
     print_replay(result)
     return 0
 

@@ -2,9 +2,9 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from edge.camera import CameraSettings
 from edge.encoders import EncoderSettings
@@ -55,6 +55,14 @@ class ItemsSettings(Settings):
     max_mm: float = Field(default=400.0, gt=0)
     max_views: int = Field(default=5, ge=1, le=100)
 
+    @model_validator(mode="after")
+    def _possible(self) -> "ItemsSettings":
+        if self.min_mm >= self.max_mm:
+            raise ValueError(f"min_mm {self.min_mm:g} must be below max_mm {self.max_mm:g}")
+        if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 1):
+            raise ValueError(f"roi {list(self.roi)} must be x, y, width, height in pixels, none below 0, no side 0")
+        return self
+
 
 class DecideSettings(Settings):
     """The [decide] table. An item whose vote is below min_confidence is `unknown`, whatever the card says.
@@ -65,7 +73,7 @@ class DecideSettings(Settings):
     """
 
     min_confidence: float = Field(default=0.5, ge=0, le=1)
-    thresholds: dict[str, float] = {}
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     reach_mm: float = Field(default=20.0, gt=0, le=2000)
     tolerance_mm: float | None = Field(default=None, gt=0, le=1000)
 

@@ -123,7 +123,7 @@ class Herald:
         self.journal.stop()
 
     def _listener(self, name: str, hear: Callable[[Decision], object], incident: str) -> Worker[Decision]:
-        def failed(error: Exception) -> None:
+        def failed(error: BaseException) -> None:
             self.tell(incident, "output", f"{name}: {type(error).__name__}: {error}", "sorting goes on")
 
         def tell(decision: Decision) -> None:

@@ -150,7 +150,7 @@ class Journal:
                 del self._pending[:excess]
                 self.unwritten += excess
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         if not self._trouble:
             self._trouble = True
             self._on_trouble(False, f"{self._path or self._decisions_path}: cannot be written ({error})")

@@ -25,7 +25,7 @@ class Worker(Generic[Job]):
         name: str,
         handle: Callable[[Job], None],
         most: int,
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[BaseException], None],
         *,
         threaded: bool = True,
         prepare: Callable[[], None] | None = None,
@@ -86,5 +86,5 @@ class Worker(Generic[Job]):
     def _do(self, job: Job) -> None:
         try:
             self._handle(job)
-        except Exception as error:  # the outermost loop of this thread: becomes an incident of the owner
+        except (Exception, SystemExit) as error:  # the outermost loop: becomes an incident of the owner
             self._on_error(error)

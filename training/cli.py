@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"sortline-train: {error}", file=sys.stderr)
         return 2 if isinstance(error, WRONG_INPUT) else 1
+    except ModuleNotFoundError as error:
+        if options.debug or (error.name or "").partition(".")[0] in {"edge", "training"}:
+            raise
+        print(f'sortline-train: {error.name} is not installed; pip install "sortline[training]"', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("sortline-train: interrupted", file=sys.stderr)
         return 1

@@ -1,6 +1,7 @@
 """A folder, a glob or a single picture: one picture a frame, in natural order."""
 
 import glob
+import logging
 import re
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from edge.clock import Clock
 from edge.errors import CameraError, PictureError
 from edge.picture import SUFFIXES, read_picture
 
+_log = logging.getLogger("sortline.camera")
+
 DEFAULT_FPS = 1.0
 """One picture a second: slow enough to follow by eye, and a folder has no rate of its own."""
 
@@ -18,8 +21,8 @@ DEFAULT_FPS = 1.0
 class Folder:
     """The pictures of a folder, or those that a glob matches (** goes into folders), at settings.fps or 1 fps.
 
-    In natural order: 2.jpg comes before 10.jpg. A file that cannot be decoded is skipped and named in
-    `corrupt`; a folder without one good picture is refused while opening.
+    In natural order: 2.jpg comes before 10.jpg. A file that cannot be decoded is skipped, named in the
+    log and in `corrupt`; a folder without one good picture is refused while opening.
     """
 
     live = False
@@ -61,8 +64,9 @@ class Folder:
             self._index += 1
             try:
                 return read_picture(path)
-            except PictureError:
+            except PictureError as error:
                 self.corrupt += (path,)
+                _log.warning("%s; skipped", error)
         return None
 
 

@@ -34,5 +34,5 @@ class Callback(Output):
     def _call(self, decision: Decision) -> None:
         try:
             self._function(decision)
-        except Exception as error:  # the user's code may raise anything; it must not stop the line
+        except (Exception, SystemExit) as error:  # the user's code may raise anything; it must not stop the line
             raise OutputError(f"{self.settings.function} raised {type(error).__name__}: {error}") from error

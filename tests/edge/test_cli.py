@@ -277,3 +277,39 @@ def test_a_clip_in_which_nothing_travels_runs_to_its_end_without_an_item(
     content = json.loads(summary.read_text())
     assert content["frames"] > 1180
     assert content["items"] == sum(content["outcomes"].values()) == 0
+
+
+def test_a_users_module_is_found_beside_the_configuration(model: Path, tmp_path: Path) -> None:
+    heard = tmp_path / "heard.txt"
+    (tmp_path / "plant_of_this_test.py").write_text(
+        f"def push(decision):\n    open({str(heard)!r}, 'a').write(decision.lane + '\\n')\n"
+    )
+    path = line(tmp_path, model)
+    path.write_text(
+        path.read_text().replace(
+            'type = "log"', 'type = "callback"\nfunction = "plant_of_this_test:push"\non = "decision"'
+        )
+    )
+    path.write_text(path.read_text().replace('classes = ["red"]', 'classes = ["red", "green", "blue"]'))
+    done = sortline("run", path, "--fast", "--seconds", 6)
+    assert done.returncode == 0, done.stderr
+    assert set(heard.read_text().split()) == {"reds"}
+
+
+def test_a_corrupt_picture_among_good_ones_is_skipped_and_named(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    for n in range(3):
+        cv2.imwrite(str(tmp_path / "pictures" / f"{n}.png"), np.full((40, 60, 3), 90, np.uint8))
+    (tmp_path / "pictures" / "1.png").write_bytes(b"not a picture")
+    done = sortline("run", line(tmp_path, model, source=tmp_path / "pictures"), "--fast")
+    assert done.returncode == 0, done.stderr
+    assert "1.png: is not a picture" in done.stderr
+    assert "frames             2 " in done.stdout
+
+
+@pytest.mark.parametrize("words", [["demo", "--source", "0"], ["replay", "{line}", "sim:"]])
+def test_what_would_never_end_or_never_begin_is_refused(model: Path, tmp_path: Path, words: list[str]) -> None:
+    path = line(tmp_path, model)
+    done = sortline(*(word.format(line=path) for word in words))
+    one_sentence(done)
+    assert done.returncode == 2

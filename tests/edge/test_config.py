@@ -140,3 +140,15 @@ def test_relative_paths_are_looked_up_beside_the_file_first(tmp_path: Path, monk
     assert LineConfig.load(path).model.path == Path("parts.onnx")
     (tmp_path / "here" / "parts.onnx").touch()
     assert LineConfig.load(path).model.path == tmp_path / "here" / "parts.onnx"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("[items]\nmin_mm = 500", "min_mm 500 must be below max_mm 400"),
+        ("[items]\nroi = [0, 0, 0, 10]", "roi [0, 0, 0, 10] must be x, y, width, height"),
+        ("[decide.thresholds]\nbolt = 2", "decide.thresholds.bolt = 2"),
+    ],
+)
+def test_a_value_that_can_never_work_is_told(tmp_path: Path, table: str, says: str) -> None:
+    assert says in "\n".join(problems(tmp_path, GOOD + table))

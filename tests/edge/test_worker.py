@@ -29,20 +29,22 @@ def test_a_full_queue_refuses_and_says_so() -> None:
 
 
 def test_a_job_that_raises_is_reported_and_the_next_is_done() -> None:
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
     done: list[int] = []
 
     def handle(job: int) -> None:
         if job == 1:
             raise ValueError("one")
+        if job == 2:
+            raise SystemExit(2)  # a user's function may end itself, not the line's thread
         done.append(job)
 
     worker = Worker("t", handle, 10, errors.append)
-    for n in range(3):
+    for n in range(4):
         worker.put(n)
     worker.stop(10)
-    assert done == [0, 2]
-    assert [str(error) for error in errors] == ["one"]
+    assert done == [0, 3]
+    assert [str(error) for error in errors] == ["one", "2"]
 
 
 def test_without_a_thread_the_job_is_done_at_once() -> None:
