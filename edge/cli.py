@@ -127,7 +127,11 @@ def _run(options: argparse.Namespace) -> int:
     config = _load(options.config)
     if options.port is not None:
         config = config.model_copy(update={"web": config.web.model_copy(update={"port": options.port})})
-    return _sort(config, options)
+    try:
+        return _sort(config, options)
+    except ConfigError as error:
+        # What only shows when the model is loaded is told with the file's name too.
+        raise ConfigError(str(error).replace("the configuration:", f"{options.config}:")) from None
 
 
 def _load(path: Path) -> Any:

@@ -192,7 +192,7 @@ def test_a_lane_with_an_unknown_class_names_the_lane_and_the_models_classes(mode
     path = line(tmp_path, model)
     path.write_text(path.read_text().replace('["red"]', '["mauve"]'))
     done = sortline("run", path)
-    assert "lanes[0].classes names 'mauve'" in one_sentence(done)
+    assert f"{path}: lanes[0].classes names 'mauve'" in one_sentence(done)
     assert "red, green, blue" in done.stderr
     assert done.returncode == 2
 
