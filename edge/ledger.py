@@ -37,7 +37,6 @@ class Life:
     pushed_at: float = math.inf
     exit_seen: bool = False
     in_sight: bool = True
-    offered: int = 0
     classifying: int = 0
     crop: np.ndarray | None = None
     spent_s: dict[str, float] = field(default_factory=dict)

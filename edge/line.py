@@ -270,7 +270,6 @@ class Line:
 
     def _offer(self, life: Life, view: View, taken_up: float, age_s: float) -> None:
         """Hands a view to the mind; its frame was age_s old when it was taken up. The ledger's lock is held."""
-        life.offered += 1
         life.spend("waiting", age_s)
         self.mind.queue.offer(Waiting(view, taken_up, age_s, perf_counter()), life.item.item_mm, life.vote.views)
 
