@@ -1,0 +1,54 @@
+"""The kinds of words that commands take: whole numbers, shares, sides of an input, files to write."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from training.errors import InputError
+
+
+class AddCommand(Protocol):
+    """Adds one command to the parser: its name, what it runs, what it does, and the words of an example."""
+
+    def __call__(
+        self, name: str, run: Callable[[argparse.Namespace], None], says: str, example: str
+    ) -> argparse.ArgumentParser: ...
+
+
+def whole_from(least: int) -> Callable[[str], int]:
+    """A whole number, at least so large."""
+
+    def whole(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return int(text)
+
+    return whole
+
+
+def side(text: str) -> int:
+    """The side of an input: a multiple of 32 from 32 to 1024."""
+    if not text.isdecimal() or not 32 <= int(text) <= 1024 or int(text) % 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 32 from 32 to 1024")
+    return int(text)
+
+
+def between(low: float, high: float) -> Callable[[str], float]:
+    """A number within two bounds, which count too."""
+
+    def number(text: str) -> float:
+        with suppress(ValueError):
+            if low <= float(text) <= high:
+                return float(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from {low} to {high}")
+
+    return number
+
+
+def onnx_file(path: Path) -> Path:
+    """The path of a model file to write; InputError when it does not end in .onnx."""
+    if path.suffix != ".onnx":
+        raise InputError(f"{path}: the file to write must end in .onnx")
+    return path

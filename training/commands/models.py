@@ -1,0 +1,72 @@
+"""The commands about model files: evaluate, package."""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from training.arguments import AddCommand, onnx_file, whole_from
+from training.errors import InputError
+from training.session import session
+
+
+def add(command: AddCommand) -> None:
+    """Adds the commands to the parser."""
+    evaluate = command("evaluate", _evaluate, "a model file on pictures it has not seen", "parts.onnx pictures")
+    evaluate.add_argument("model", type=Path, metavar="MODEL.onnx")
+    evaluate.add_argument("dataset", type=Path, metavar="DATASET")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+
+    package = command(
+        "package",
+        _package,
+        "anyone's ONNX classifier as a file that sortline runs",
+        "theirs.onnx --out ours.onnx --labels labels.txt --size 224 --mean 127 127 127 --std 128 128 128 --softmax",
+    )
+    package.add_argument("model", type=Path, metavar="THEIR.onnx")
+    package.add_argument("--out", type=Path, required=True, metavar="OURS.onnx")
+    package.add_argument("--labels", type=Path, required=True, metavar="FILE", help="a text file, one class a line")
+    package.add_argument("--size", type=whole_from(8), required=True, metavar="N", help="side of its input in pixels")
+    package.add_argument("--mean", type=float, nargs="+", default=[0.0], help="1 or 3 numbers, in the units of --range")
+    package.add_argument("--std", type=float, nargs="+", default=[1.0], help="1 or 3 numbers, in the units of --range")
+    package.add_argument("--range", choices=("0-255", "0-1"), default="0-255", help="its pixels (default: %(default)s)")
+    package.add_argument("--layout", choices=("nchw", "nhwc"), default="nchw", help="(default: %(default)s)")
+    package.add_argument("--softmax", action="store_true", help="it returns logits")
+    package.add_argument("--resize", choices=("letterbox", "stretch"), default="letterbox", help="how crops are fitted")
+    package.add_argument("--name", help="the model's name (default: from the file's)")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    with session(options) as progress:
+        from training.evaluate import evaluate
+        from training.files import write_atomically
+        from training.report import evaluation_tables
+
+        evaluation = evaluate(options.model, options.dataset, progress)
+        if options.json:
+            write_atomically(options.json, evaluation.to_json().encode())
+    for table in evaluation_tables(evaluation):
+        Console().print(table)
+
+
+def _package(options: argparse.Namespace) -> None:
+    from edge.model import Resize
+    from training.export import Front
+    from training.package import package, read_labels
+
+    for name in ("mean", "std"):
+        if len(getattr(options, name)) not in (1, 3):
+            raise InputError(f"--{name}: takes one number, or three for R, G and B")
+    if any(value == 0 for value in options.std):
+        raise InputError("--std: must not be 0")
+    unit = 255.0 if options.range == "0-1" else 1.0
+    front = Front(
+        zero=tuple(unit * value for value in options.mean),
+        divisor=tuple(unit * value for value in options.std),
+        layout=options.layout,
+    )
+    out = onnx_file(options.out)
+    name = options.name or out.stem
+    labels = read_labels(options.labels)
+    package(options.model, out, labels, options.size, front, options.softmax, name, Resize(mode=options.resize))
+    print(f"{out}: {len(labels)} classes, {out.stat().st_size / 1e6:.2f} MB")

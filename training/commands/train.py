@@ -1,0 +1,129 @@
+"""The commands that train: build, fit, export, quantize."""
+
+import argparse
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from training.arguments import AddCommand, between, onnx_file, side, whole_from
+from training.session import session
+
+if TYPE_CHECKING:
+    from training.run import Run
+
+NETWORKS = ("efficientnet_lite0", "mobilenet_v3_small", "mobilenet_v2", "resnet18", "simple_cnn")
+
+
+def add(command: AddCommand) -> None:
+    """Adds the commands to the parser."""
+    build = command("build", _build, "all steps: from pictures to a measured ONNX file", "pictures --out parts.onnx")
+    build.add_argument("dataset", type=Path, metavar="DATASET", help="a folder of class folders")
+    build.add_argument("--out", type=Path, required=True, metavar="NAME.onnx", help="the file to write")
+    build.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="the run folder (default: under runs/)")
+    _fit_options(build)
+
+    fit = command("fit", _fit, "train a network", "pictures --out runs/first --network resnet18 --epochs 20")
+    fit.add_argument("dataset", type=Path, metavar="DATASET", help="a folder of class folders")
+    fit.add_argument("--out", dest="folder", type=Path, required=True, metavar="RUN", help="the run folder to make")
+    fit.add_argument("--resume", action="store_true", help="go on with an interrupted run, by its own settings")
+    _fit_options(fit)
+
+    export = command("export", _export, "a fitted run's network as an ONNX file", "runs/first")
+    export.add_argument("folder", type=Path, metavar="RUN")
+
+    quantize = command("quantize", _quantize, "an exported run's network in 8-bit integers", "runs/first")
+    quantize.add_argument("folder", type=Path, metavar="RUN")
+
+
+def _fit_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("training").add_argument
+    add("--network", choices=NETWORKS, help="(default: efficientnet_lite0)")
+    add("--weights", type=Path, metavar="FILE", help="pre-trained weights, or the weights.pt of an earlier run")
+    add("--from-scratch", action="store_true", help="without pre-trained weights")
+    add("--size", type=side, metavar="N", help="side of the input, a multiple of 32 (default: from the pictures)")
+    add("--epochs", type=whole_from(1), metavar="N", help="at most, of the whole network (default: 10 or 40)")
+    add(
+        "--patience",
+        type=whole_from(1),
+        metavar="N",
+        help="epochs without a better one to stop (default: 4 or 8)",
+    )
+    add("--seed", type=whole_from(0), metavar="N", help="of the split and of all that is random (default: 0)")
+    add("--optimizer", choices=("adam", "sgd"), help="(default: adam)")
+    add("--batch", type=whole_from(2), metavar="N", help="pictures a step (default: 32)")
+    add("--lr", type=between(0, 10), help="the highest learning rate (default: from network and optimizer)")
+    add("--crop-margin", type=between(0, 2), default=0.1, metavar="SHARE", help="room around an item (default: 0.1)")
+    add("--name", help="the model's name (default: from the file's or folder's)")
+
+
+def _build(options: argparse.Namespace) -> None:
+    started = time.perf_counter()
+    out = onnx_file(options.out)
+    folder = options.folder or Path("runs") / time.strftime(f"{out.stem}-%Y%m%d-%H%M%S")
+    with session(options) as progress:
+        from training.files import write_atomically
+        from training.report import comparison_table, model_page
+
+        run = _start(options, folder, options.name or out.stem, progress)
+        run.fit()
+        run.export()
+        run.quantize()
+        card, scores = run.ship(out)
+        page = out.with_suffix(".md")
+        write_atomically(page, model_page(card, scores, options.command, out).encode())
+    shipped = card.test["shipped"]
+    Console().print(comparison_table(scores, shipped, card.test["pictures"]))
+    size, seconds = out.stat().st_size / 1e6, time.perf_counter() - started
+    print(f"{out}: {shipped}, {size:.2f} MB, in {seconds:.0f} s; report {page}, run folder {folder}")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    with session(options) as progress:
+        if options.resume:
+            from training.run import Run
+
+            run = Run.open(options.folder, progress, options.dataset)
+        else:
+            run = _start(options, options.folder, options.name or options.folder.name, progress)
+        run.fit(options.resume)
+    print(f"{options.folder}: fitted; next: sortline-train export {shlex.quote(str(options.folder))}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    with session(options) as progress:
+        from training.run import Run
+
+        path = Run.open(options.folder, progress).export()
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, answers as torch does")
+
+
+def _quantize(options: argparse.Namespace) -> None:
+    with session(options) as progress:
+        from training.run import Run
+
+        path = Run.open(options.folder, progress).quantize()
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progress) -> "Run":
+    """A new run from the words of the command line; what was read and what was left out is said."""
+    from training.fit import FitSettings
+    from training.report import dataset_table, skipped_lines
+    from training.run import Run
+
+    words: dict[str, Any] = {
+        key: getattr(options, key)
+        for key in ("network", "from_scratch", "epochs", "patience", "seed", "optimizer", "batch", "lr")
+    }
+    weights = str(options.weights) if options.weights else None
+    settings = FitSettings.choose(**words, weights=weights)
+    run = Run.start(folder, options.dataset, name, settings, progress, options.size, options.crop_margin)
+    for line in skipped_lines(run.data.skipped):
+        progress.console.print(line, soft_wrap=True, highlight=False)
+    progress.console.print(dataset_table(run.data))
+    progress.console.print(f"{settings.network} at {run.settings.size} x {run.settings.size}", highlight=False)
+    return run
