@@ -333,7 +333,7 @@ class Line:
         if self.world is not None:
             lead_s = self.outputs[actuation.output].settings.lead_ms / 1e3
             meant = self.world.identify(actuation.captured_at, actuation.decision.box)
-            self.world.push(actuation.lane, fired_at + lead_s, actuation.pulse_s, meant)
+            self.world.push(actuation.lane, fired_at + lead_s, actuation.pulse_s, meant, actuation.fire_mm)
 
     def _attach(self, source: Source | None) -> None:
         """A simulated belt is told where the diverters stand, and of every push."""

@@ -35,7 +35,8 @@ class Push:
 
     hits are the ids of the items it took along, nearest to the blade first. off_mm is how far the
     belt was past the ideal place for the nearest item at the moment of the push (negative: early).
-    meant is the item the push was for, where the caller said so.
+    meant is the item the push was for, and asked_mm the place of the caller's own belt at which it was
+    to be made, where the caller said so.
     """
 
     lane: str
@@ -43,6 +44,7 @@ class Push:
     hits: tuple[int, ...]
     off_mm: float | None
     meant: int | None = None
+    asked_mm: float | None = None
 
     @property
     def wrong(self) -> bool:
@@ -73,6 +75,7 @@ class Truth:
     outcomes: Mapping[tuple[str, str, str], int]
     pushes: int
     wrong_pushes: int
+    default_lane: str = ""
     endings: tuple[Ending, ...] = field(repr=False, default=())
     pushes_seen: tuple[Push, ...] = field(repr=False, default=())
 
@@ -84,6 +87,13 @@ class Truth:
     def misplaced(self) -> int:
         """How many items ended in a lane that is not the one of their class."""
         return sum(n for (_, expected, actual), n in self.outcomes.items() if expected != actual)
+
+    @property
+    def astray(self) -> int:
+        """How many items a diverter took into a lane that their class does not name."""
+        return sum(
+            n for (_, expected, actual), n in self.outcomes.items() if actual not in {expected, self.default_lane}
+        )
 
     @property
     def sort_accuracy(self) -> float:
@@ -222,12 +232,19 @@ class World:
             near = [item for item in self._items[first:last] if abs(item.item_mm - place_mm) <= item.along_mm / 2]
             return any(self._comes_by(item.id, distance_mm, lane) for item in near)
 
-    def push(self, lane: str, at: float, pulse_s: float = 0.05, meant: int | None = None) -> int | None:
+    def push(
+        self,
+        lane: str,
+        at: float,
+        pulse_s: float = 0.05,
+        meant: int | None = None,
+        asked_mm: float | None = None,
+    ) -> int | None:
         """Moves a lane's diverter at a moment, for pulse_s seconds.
 
         Every item whose centre is within the blade's reach at that time, or comes into it before the
         blade is back, goes to the lane, unless it has left the belt before. Returns the id of the one
-        nearest to the blade's middle, None when there is nothing. meant is the item that it is for.
+        nearest to the blade's middle, None when there is nothing. meant and asked_mm are kept as `Push` says.
         Raises ConfigError for a lane that was not laid out with a diverter.
         """
         blade = self._lanes.get(lane)
@@ -245,7 +262,7 @@ class World:
             offs.sort(key=lambda one: abs(one[0]))
             for _, number in offs:
                 self._taken[number] = lane
-            push = Push(lane, at, tuple(n for _, n in offs), offs[0][0] if offs else None, meant)
+            push = Push(lane, at, tuple(n for _, n in offs), offs[0][0] if offs else None, meant, asked_mm)
             self._pushes.append(push)
             self._pushed += 1
             self._pushed_wrong += push.wrong
@@ -261,6 +278,7 @@ class World:
                 outcomes=dict(outcomes),
                 pushes=self._pushed,
                 wrong_pushes=self._pushed_wrong,
+                default_lane=self._default,
                 endings=(*self._endings, *later),
                 pushes_seen=tuple(self._pushes),
             )
