@@ -26,6 +26,7 @@ from training.data import Dataset, Part
 from training.errors import InputError, TrainingError
 from training.files import write_atomically
 from training.networks import Network, build_network
+from training.track import NoTracker, Tracker
 
 
 class FitSettings(BaseModel):
@@ -84,8 +85,24 @@ class Progressed:
     best_epoch: int = -1
     best_loss: float = math.inf
 
+    def add(self, line: Epoch, network: nn.Module) -> bool:
+        """Notes an epoch, and the weights if they are the best so far; returns whether they are."""
+        self.history.append(line)
+        if line.val_loss >= self.best_loss:
+            return False
+        self.best = {key: value.clone() for key, value in network.state_dict().items()}
+        self.best_epoch, self.best_loss = line.number - 1, line.val_loss
+        return True
 
-def fit(data: Dataset, settings: FitSettings, folder: Path, progress: Progress, resume: bool = False) -> Network:
+
+def fit(
+    data: Dataset,
+    settings: FitSettings,
+    folder: Path,
+    progress: Progress,
+    resume: bool = False,
+    tracker: Tracker | None = None,
+) -> Network:
     """Trains a network on data.train, watched on data.val, and returns it with its best weights, ready to use.
 
     The folder gets checkpoint.pt and history.json after each epoch, weights.pt after each better
@@ -104,6 +121,8 @@ def fit(data: Dataset, settings: FitSettings, folder: Path, progress: Progress, 
     so_far = Progressed()
     if resume:
         so_far = _load_checkpoint(folder, network, optimizer)
+    tracker = tracker or NoTracker()
+    tracker.start(folder, settings.model_dump(mode="json"), data.classes, so_far.history)
 
     steps = max(len(data.train) // settings.batch, 1)
     last_epoch = settings.head_epochs + settings.epochs
@@ -147,12 +166,9 @@ def fit(data: Dataset, settings: FitSettings, folder: Path, progress: Progress, 
         val_loss = F.cross_entropy(torch.from_numpy(logits_val), torch.from_numpy(data.val.labels)).item()
         accuracy = float((logits_val.argmax(1) == data.val.labels).mean())
         line = Epoch(epoch + 1, stage, lr, total_loss / steps, val_loss, accuracy, perf_counter() - started)
-        so_far.history.append(line)
-        better = val_loss < so_far.best_loss
-        if better:
-            so_far.best = {key: value.clone() for key, value in network.state_dict().items()}
-            so_far.best_epoch, so_far.best_loss = epoch, val_loss
+        better = so_far.add(line, network)
         _save(folder, network, optimizer, so_far, better)
+        tracker.epoch(line, confusion(logits_val, data.val.labels))
         progress.console.print(
             f"epoch {line.number:>2}/{last_epoch}  {stage:<4}  loss {line.train_loss:.4f}  "
             f"val loss {val_loss:.4f}  val accuracy {accuracy:.2%}  {line.seconds:.0f} s{'  best' if better else ''}",
@@ -207,6 +223,13 @@ def predict(network: Network, part: Part, batch: int = 64) -> tuple[np.ndarray, 
     outputs = [network(as_input(pixels)) for pixels in part.batches(batch)]
     logits, features = (torch.cat(column).numpy() for column in zip(*outputs, strict=True))
     return logits, features
+
+
+def confusion(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How often each class, a row, was given each answer, a column: int64 [classes, classes]."""
+    counts = np.zeros((logits.shape[1],) * 2, np.int64)
+    np.add.at(counts, (labels, logits.argmax(axis=1)), 1)
+    return counts
 
 
 def _save(folder: Path, network: Network, optimizer: torch.optim.Optimizer, so_far: Progressed, better: bool) -> None:

@@ -24,6 +24,7 @@ from training.fit import FitSettings, fit, predict
 from training.networks import Network, load_network
 from training.novelty import learn_novelty
 from training.quantize import quantize, run_core
+from training.track import Tracker
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
 RECIPE = "static QDQ, U8 activations, S8 weights per channel, last layer and softmax in float"
@@ -118,9 +119,9 @@ class Run:
             raise InputError(f"{self.folder}: has no weights.pt; the run was not fitted yet")
         return load_network(self.settings.fit.network, len(self.data.classes), path)
 
-    def fit(self, resume: bool = False) -> None:
+    def fit(self, resume: bool = False, tracker: Tracker | None = None) -> None:
         """Trains; the folder then has weights.pt."""
-        self.__dict__["network"] = fit(self.data, self.settings.fit, self.folder, self.progress, resume)
+        self.__dict__["network"] = fit(self.data, self.settings.fit, self.folder, self.progress, resume, tracker)
 
     def export(self) -> Path:
         """Writes core.onnx and fp32.onnx, the contract's form of it, and checks that it answers as torch does."""

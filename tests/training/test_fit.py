@@ -1,7 +1,11 @@
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from rich.progress import Progress
@@ -10,8 +14,9 @@ from edge.model import Resize
 from training import fit as fit_module
 from training.data import Dataset, load
 from training.errors import InputError, TrainingError
-from training.fit import FitSettings, fit, learning_rate, predict
+from training.fit import Epoch, FitSettings, fit, learning_rate, predict
 from training.networks import Network
+from training.track import NoTracker
 
 QUICK = FitSettings.choose(network="simple_cnn", epochs=3, batch=16, lr=0.003)
 
@@ -58,6 +63,32 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(
     assert len(json.loads((tmp_path / "cut" / "history.json").read_text())) == 1
     resumed = fit(dataset, QUICK, tmp_path / "cut", progress, resume=True)
     assert same(whole, resumed)
+
+
+class Follower(NoTracker):
+    """Writes down what a tracker is told."""
+
+    def __init__(self) -> None:
+        self.started: list[int] = []
+        self.lines: list[Epoch] = []
+        self.confusions: list[np.ndarray] = []
+
+    def start(self, folder: Path, settings: Mapping[str, Any], classes: Sequence[str], done: Sequence[Epoch]) -> None:
+        self.started.append(len(done))
+
+    def epoch(self, line: Epoch, confusion: np.ndarray) -> None:
+        self.lines.append(line)
+        self.confusions.append(confusion)
+
+
+def test_a_tracker_is_told_of_the_start_and_of_each_epoch(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    follower = Follower()
+    fit(dataset, QUICK, tmp_path, progress, tracker=follower)
+    assert follower.started == [0]
+    assert [asdict(line) for line in follower.lines] == json.loads((tmp_path / "history.json").read_text())
+    last = follower.confusions[-1]
+    assert last.sum(axis=1).tolist() == np.bincount(dataset.val.labels).tolist()
+    assert last.trace() / last.sum() == follower.lines[-1].val_accuracy
 
 
 def test_a_run_without_a_checkpoint_cannot_be_resumed(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
