@@ -5,24 +5,37 @@ the graph, and the metadata key `sortline` holds a JSON ModelCard. `cut` and `to
 way from a picture to the model's input, in training, calibration, evaluation and on the line alike.
 """
 
-import base64
 import hashlib
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime as ort
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from edge.card import FORMAT, METADATA_KEY, ModelCard, Resize
 from edge.errors import ModelError
+from edge.graph import MOST_BYTES, check_graph
+from edge.novelty import Novelty, strangeness
 from edge.records import Box, Prediction
 
-FORMAT = 1
-METADATA_KEY = "sortline"
+__all__ = [
+    "FORMAT",
+    "METADATA_KEY",
+    "PROVIDERS",
+    "Classifier",
+    "ModelCard",
+    "Novelty",
+    "Resize",
+    "answer",
+    "cut",
+    "strangeness",
+    "to_pixels",
+]
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
@@ -30,120 +43,6 @@ PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
     "coreml": "CoreMLExecutionProvider",
 }
-
-
-class Resize(BaseModel):
-    """How a crop becomes the model's input size.
-
-    letterbox keeps the shape and repeats the border pixels beside it, stretch does not keep it.
-    area averages when shrinking (no aliasing) and is bilinear when growing.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mode: Literal["letterbox", "stretch"] = "letterbox"
-    interpolation: Literal["area", "linear"] = "area"
-
-
-class Novelty(BaseModel):
-    """How a picture unlike anything trained on is told: by the direction of its features.
-
-    The cosine distance (0 to 2) between a picture's features and the mean features of the class it is
-    taken for, both seen from the mean of all; above the class's limit it is a stranger. After
-    Techapanurak et al., "Hyperparameter-Free Out-of-Distribution Detection Using Cosine Similarity",
-    ACCV 2020. centre is float16 [D], means float16 [classes, D], both as base64 of their bytes.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    centre: str
-    means: str
-    limits: tuple[float, ...]
-
-    @classmethod
-    def of(cls, centre: np.ndarray, means: np.ndarray, limits: Sequence[float]) -> "Novelty":
-        """From float arrays [D] and [classes, D], and a limit a class."""
-
-        def text(values: np.ndarray) -> str:
-            return base64.b64encode(values.astype("<f2").tobytes()).decode()
-
-        return cls(centre=text(centre), means=text(means), limits=tuple(limits))
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """centre, float32 [D], and the means seen from it, float32 [classes, D], each of length 1."""
-        centre = np.frombuffer(base64.b64decode(self.centre), "<f2").astype(np.float32)
-        means = np.frombuffer(base64.b64decode(self.means), "<f2").astype(np.float32)
-        directions = means.reshape(len(self.limits), len(centre)) - centre
-        return centre, directions / np.maximum(np.linalg.norm(directions, axis=1, keepdims=True), 1e-6)
-
-
-def strangeness(features: np.ndarray, label: np.ndarray, centre: np.ndarray, directions: np.ndarray) -> np.ndarray:
-    """Cosine distance, float [n], of features [n, D] to the directions [classes, D] of their labels, int [n]."""
-    seen = features - centre
-    seen = seen / np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-6)
-    return np.asarray(1 - (seen * directions[label]).sum(axis=1))
-
-
-class ModelCard(BaseModel):
-    """What training promises and the edge relies on; travels inside the .onnx file as JSON."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    format: int
-    name: str = Field(min_length=1)
-    version: str
-    classes: tuple[str, ...] = Field(min_length=2)
-    height: int = Field(ge=8, le=4096)
-    width: int = Field(ge=8, le=4096)
-    resize: Resize = Resize()
-    crop_margin: float = Field(default=0.1, ge=0, le=2)
-    thresholds: dict[str, float] = {}
-    novelty: Novelty | None = None
-    calibration: dict[str, Any] = {}
-    test: dict[str, Any] = {}
-    quantization: dict[str, Any] = {}
-    dataset: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    libraries: dict[str, str] = {}
-    created: str = ""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "ModelCard":
-        if self.format != FORMAT:
-            raise ValueError(f"its card has format {self.format}, this version of sortline reads format {FORMAT}")
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("its card names a class twice")
-        if strangers := sorted(set(self.thresholds) - set(self.classes)):
-            raise ValueError(f"its card has a threshold for {strangers[0]!r}, which is not one of its classes")
-        if any(not 0 <= value <= 1 for value in self.thresholds.values()):
-            raise ValueError("its card has a threshold outside 0 to 1")
-        if self.novelty is not None:
-            try:
-                directions = self.novelty.arrays()[1]
-            except ValueError:
-                raise ValueError("its card's novelty is damaged: its arrays do not fit each other") from None
-            if len(directions) != len(self.classes):
-                raise ValueError(f"its card's novelty is of {len(directions)} classes, not of {len(self.classes)}")
-        return self
-
-    @classmethod
-    def from_json(cls, text: str, path: Path) -> "ModelCard":
-        """Reads the card of the file at path; raises ModelError saying what is missing or wrong."""
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ModelError(f"{path}: its card is not JSON ({error.msg} at character {error.pos})") from None
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join(str(part) for part in first["loc"])
-            said = first["msg"].removeprefix("Value error, ")
-            said = said[0].lower() + said[1:]
-            raise ModelError(f"{path}: its card's {key}: {said}" if key else f"{path}: {said}") from None
-
-    def to_json(self) -> str:
-        return self.model_dump_json(indent=1)
 
 
 def cut(picture: np.ndarray, box: Box, margin: float) -> np.ndarray:
@@ -194,10 +93,14 @@ class Classifier:
     def __init__(self, path: str | Path, provider: str = "auto", threads: int = 0) -> None:
         self.path = Path(path)
         data = _read(self.path)
+        check_graph(data, self.path)
         self.sha256 = hashlib.sha256(data).hexdigest()
         self.threads = threads or 1
-        self.provider, self._session = self._open(data, provider)
-        self.card = self._verify()
+        try:
+            self.provider, self._session = self._open(data, provider)
+            self.card = self._verify()
+        except UnicodeDecodeError:  # ONNX Runtime hands names and the card on as Python text
+            raise ModelError(f"{self.path}: has a name or a card that is not UTF-8") from None
         novelty = self.card.novelty
         self._novelty = (*novelty.arrays(), np.array(novelty.limits, np.float32)) if novelty else None
         self._thresholds = np.array([self.card.thresholds.get(name, 0.0) for name in self.card.classes])
@@ -265,10 +168,12 @@ class Classifier:
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
         options.log_severity_level = 4
         try:
-            return ort.InferenceSession(data, options, providers=[PROVIDERS[provider]])
+            # Its own fallback would print to the screen and try once more, with another provider.
+            return ort.InferenceSession(data, options, providers=[PROVIDERS[provider]], enable_fallback=0)
+        except UnicodeDecodeError:
+            raise
         except Exception as error:  # ONNX Runtime raises its own classes, which share no public base
-            reason = " ".join(str(error).split())[:160]
-            raise ModelError(f"{self.path}: is not an ONNX model that can be loaded ({reason})") from None
+            raise ModelError(f"{self.path}: is not an ONNX model that can be loaded ({_reason(error)})") from None
 
     def _verify(self) -> ModelCard:
         """Checks the graph against the card and runs one picture through it."""
@@ -289,33 +194,45 @@ class Classifier:
             )
         if "probabilities" not in self._outputs:
             raise ModelError(f"{self.path}: its graph has no output `probabilities`")
+        for node in self._session.get_outputs():
+            if node.name in {"probabilities", "features"} and node.type != "tensor(float)":
+                raise ModelError(f"{self.path}: its output `{node.name}` must be float32; it is {node.type}")
         if isinstance(shape[0], int):
             raise ModelError(f"{self.path}: its input takes exactly {shape[0]} pictures; N must be dynamic")
         for fixed, wanted, what in zip(shape[1:], (card.height, card.width, 3), "HWC", strict=True):
             if isinstance(fixed, int) and fixed != wanted:
                 raise ModelError(f"{self.path}: its card says {what} = {wanted}, its graph takes {fixed}")
-        self._try_one(card)
+        self._try(card)
         return card
 
-    def _try_one(self, card: ModelCard) -> None:
-        picture = np.full((1, card.height, card.width, 3), 127, np.uint8)
-        try:
-            probabilities, features = self.run(picture)
-        except Exception as error:
-            reason = " ".join(str(error).split())[:160]
-            raise ModelError(f"{self.path}: cannot run one {card.width}x{card.height} picture ({reason})") from None
+    def _try(self, card: ModelCard) -> None:
+        """Runs one picture, then two at once, and looks at what comes out."""
+        probabilities, features = self._run_some(card, 1)
         if probabilities.shape != (1, len(card.classes)):
             raise ModelError(
                 f"{self.path}: its card names {len(card.classes)} classes, "
                 f"its graph gives {list(probabilities.shape)} probabilities"
             )
-        if card.novelty and (features is None or features.shape[1:] != card.novelty.arrays()[0].shape):
+        if card.novelty and (features is None or features.shape != (1, card.novelty.length)):
             raise ModelError(f"{self.path}: its card tells strangers by features that its graph does not give")
         if not np.isfinite(probabilities).all() or abs(float(probabilities.sum()) - 1) > 0.01:
             raise ModelError(
                 f"{self.path}: its output sums to {float(probabilities.sum()):.3g}, not to 1; "
                 "softmax must be part of the graph"
             )
+        for output in self._run_some(card, 2):
+            if output is not None and len(output) != 2:
+                raise ModelError(f"{self.path}: gives {list(output.shape)} for two pictures; N must be dynamic")
+
+    def _run_some(self, card: ModelCard, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+        pixels = np.full((number, card.height, card.width, 3), 127, np.uint8)
+        try:
+            return self.run(pixels)
+        except Exception as error:  # ONNX Runtime raises its own classes, which share no public base
+            raise ModelError(
+                f"{self.path}: cannot run {'one' if number == 1 else 'two'} {card.width}x{card.height} "
+                f"picture{'s at once' if number > 1 else ''} ({_reason(error)})"
+            ) from None
 
 
 def answer(prediction: Prediction, classifier: Classifier, lane: str | None, latency_s: float) -> dict[str, Any]:
@@ -333,8 +250,17 @@ def answer(prediction: Prediction, classifier: Classifier, lane: str | None, lat
     }
 
 
+def _reason(error: Exception) -> str:
+    """What ONNX Runtime said, without the places and signatures of its own source."""
+    words = " ".join(str(error).split())
+    words = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", words)
+    return re.sub(r"/onnxruntime_src/\S+ [^()]*\([^()]*\)(?: const)? ", "", words)[:200]
+
+
 def _read(path: Path) -> bytes:
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            raise ModelError(f"{path}: is {size / 1e9:.1f} GB large; a model file may have {MOST_BYTES / 1e9:.1f} GB")
         return path.read_bytes()
     except FileNotFoundError:
         raise ModelError(f"{path}: no such model file") from None

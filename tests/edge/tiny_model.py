@@ -7,7 +7,6 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto; the encoding is protobuf
 
 import colorsys
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,11 @@ def write_model(
     input_name: str = "pixels",
     input_shape: Sequence[int | str] | None = None,
     input_type: int = UINT8,
+    output_type: int = FLOAT,
     scores: int | None = None,
     sharpness: float = 40.0,
+    more_graph: bytes = b"",
+    more_model: bytes = b"",
     **card_overrides: Any,
 ) -> Path:
     """Writes the classifier and returns its path.
@@ -38,7 +40,8 @@ def write_model(
     picture's mean colour is compared with each class's: logits are -sharpness x squared distance
     (0 to 1 a channel). Everything after size makes a file that breaks the contract: card=False leaves
     the card out and a string replaces it, softmax=False gives raw logits, input_* change the graph's
-    input, scores the number of values it gives; card_overrides replace or add keys of the card.
+    input, output_type what its probabilities are, scores the number of values it gives; more_graph and
+    more_model are further fields of the graph and of the model; card_overrides replace or add keys of the card.
     """
     colours = dict(classes) if isinstance(classes, Mapping) else wheel(classes)
     prototypes = np.array(list(colours.values()), np.float32) / 255
@@ -49,19 +52,23 @@ def write_model(
     shape: Sequence[int | str] = ["N", size, size, 3] if input_shape is None else input_shape
     last = "logits" if softmax else "probabilities"
     nodes = [
-        _node("Cast", [input_name], "floats", _integer("to", FLOAT)),
-        _node("ReduceMean", ["floats"], "features", _integers("axes", [1, 2]), _integer("keepdims", 0)),
-        _node("MatMul", ["features", "weights"], "products"),
-        _node("Add", ["products", "bias"], last),
+        node("Cast", [input_name], "floats", integer("to", FLOAT)),
+        node("ReduceMean", ["floats"], "features", integers("axes", [1, 2]), integer("keepdims", 0)),
+        node("MatMul", ["features", "weights"], "products"),
+        node("Add", ["products", "bias"], last),
     ]
     if softmax:
-        nodes.append(_node("Softmax", [last], "probabilities", _integer("axis", -1)))
-    graph = b"".join(_bytes(1, node) for node in nodes)
-    graph += _bytes(2, b"tiny") + _bytes(5, _tensor("weights", weights)) + _bytes(5, _tensor("bias", bias))
-    graph += _bytes(11, _value(input_name, input_type, shape))
-    graph += _bytes(12, _value("probabilities", FLOAT, ["N", len(bias)]))
-    graph += _bytes(12, _value("features", FLOAT, ["N", 3]))
-    model = _varint(1, 8) + _bytes(7, graph) + _bytes(8, _bytes(1, b"") + _varint(2, 13))
+        softmaxed = "probabilities" if output_type == FLOAT else "softmaxed"
+        nodes.append(node("Softmax", [last], softmaxed, integer("axis", -1)))
+    if output_type != FLOAT:
+        nodes.append(node("Cast", ["softmaxed"], "probabilities", integer("to", output_type)))
+    graph = b"".join(bytes_field(1, each) for each in nodes)
+    graph += bytes_field(2, b"tiny") + bytes_field(5, tensor("weights", weights)) + bytes_field(5, tensor("bias", bias))
+    graph += bytes_field(11, value_info(input_name, input_type, shape))
+    graph += bytes_field(12, value_info("probabilities", output_type, ["N", len(bias)]))
+    graph += bytes_field(12, value_info("features", FLOAT, ["N", 3]))
+    model = more_model + number_field(1, 8) + bytes_field(7, graph + more_graph)
+    model += bytes_field(8, bytes_field(1, b"") + number_field(2, 13))
     if card:
         content = {
             "format": 1,
@@ -73,7 +80,7 @@ def write_model(
             **card_overrides,
         }
         text = card if isinstance(card, str) else json.dumps(content)
-        model += _bytes(14, _bytes(1, b"sortline") + _bytes(2, text.encode()))
+        model += bytes_field(14, bytes_field(1, b"sortline") + bytes_field(2, text.encode()))
     path = Path(path)
     path.write_bytes(model)
     return path
@@ -88,7 +95,7 @@ def wheel(names: Sequence[str]) -> dict[str, tuple[int, int, int]]:
     return colours
 
 
-def _number(value: int) -> bytes:
+def base128(value: int) -> bytes:
     """A base-128 varint; negative numbers are written as 64-bit two's complement."""
     value &= (1 << 64) - 1
     out = bytearray()
@@ -98,33 +105,36 @@ def _number(value: int) -> bytes:
     return bytes([*out, value])
 
 
-def _varint(field: int, value: int) -> bytes:
-    return _number(field << 3) + _number(value)
+def number_field(field: int, value: int) -> bytes:
+    return base128(field << 3) + base128(value)
 
 
-def _bytes(field: int, value: bytes) -> bytes:
-    return _number(field << 3 | 2) + _number(len(value)) + value
+def bytes_field(field: int, value: bytes) -> bytes:
+    return base128(field << 3 | 2) + base128(len(value)) + value
 
 
-def _node(kind: str, inputs: Sequence[str], output: str, *attributes: bytes) -> bytes:
-    names = b"".join(_bytes(1, name.encode()) for name in inputs) + _bytes(2, output.encode())
-    return names + _bytes(4, kind.encode()) + b"".join(_bytes(5, attribute) for attribute in attributes)
+def node(kind: str, inputs: Sequence[str], output: str, *attributes: bytes) -> bytes:
+    names = b"".join(bytes_field(1, name.encode()) for name in inputs) + bytes_field(2, output.encode())
+    return names + bytes_field(4, kind.encode()) + b"".join(bytes_field(5, attribute) for attribute in attributes)
 
 
-def _integer(name: str, value: int) -> bytes:
-    return _bytes(1, name.encode()) + _varint(3, value) + _varint(20, 2)
+def integer(name: str, value: int) -> bytes:
+    return bytes_field(1, name.encode()) + number_field(3, value) + number_field(20, 2)
 
 
-def _integers(name: str, values: Sequence[int]) -> bytes:
-    return _bytes(1, name.encode()) + b"".join(_varint(8, value) for value in values) + _varint(20, 7)
+def integers(name: str, values: Sequence[int]) -> bytes:
+    return bytes_field(1, name.encode()) + b"".join(number_field(8, value) for value in values) + number_field(20, 7)
 
 
-def _tensor(name: str, values: np.ndarray) -> bytes:
-    dims = b"".join(_varint(1, n) for n in values.shape)
-    raw = b"".join(struct.pack("<f", value) for value in values.ravel().tolist())
-    return dims + _varint(2, FLOAT) + _bytes(8, name.encode()) + _bytes(9, raw)
+def tensor(name: str, values: np.ndarray, dims: Sequence[int] | None = None) -> bytes:
+    """float32 or int64 values; dims claims other sizes than they have."""
+    kind = INT64 if values.dtype == np.int64 else FLOAT
+    sizes = b"".join(number_field(1, n) for n in (values.shape if dims is None else dims))
+    return sizes + number_field(2, kind) + bytes_field(8, name.encode()) + bytes_field(9, values.tobytes())
 
 
-def _value(name: str, kind: int, shape: Sequence[int | str]) -> bytes:
-    dims = b"".join(_bytes(1, _varint(1, n) if isinstance(n, int) else _bytes(2, n.encode())) for n in shape)
-    return _bytes(1, name.encode()) + _bytes(2, _bytes(1, _varint(1, kind) + _bytes(2, dims)))
+def value_info(name: str, kind: int, shape: Sequence[int | str]) -> bytes:
+    dims = b"".join(
+        bytes_field(1, number_field(1, n) if isinstance(n, int) else bytes_field(2, n.encode())) for n in shape
+    )
+    return bytes_field(1, name.encode()) + bytes_field(2, bytes_field(1, number_field(1, kind) + bytes_field(2, dims)))

@@ -151,7 +151,7 @@ def written(tmp_path: Path, how: str) -> Path:
         ("fine", {"labels": ("a", "b")}, r"must have one float32 output \[N, 2\] for the 2 labels"),
         ("fine", {"logits": False}, "if it returns logits, say --softmax"),
         ("softmax twice", {}, "ends in a Softmax already; leave out --softmax"),
-        ("one at a time", {}, "two pictures"),
+        ("one at a time", {}, r"cannot run two 16x16 pictures at once .*; export it with a dynamic batch"),
         ("outside weights", {}, "keeps its weights in other files"),
         ("another operator", {}, "is not an ONNX model that can be loaded"),
     ],
