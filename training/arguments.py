@@ -1,6 +1,7 @@
 """The kinds of words that commands take: whole numbers, shares, sides of an input, files to write."""
 
 import argparse
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -51,4 +52,16 @@ def onnx_file(path: Path) -> Path:
     """The path of a model file to write; InputError when it does not end in .onnx."""
     if path.suffix != ".onnx":
         raise InputError(f"{path}: the file to write must end in .onnx")
+    return path
+
+
+def output_file(path: Path, suffix: str | None = None) -> Path:
+    """The path of a file to write, found out before the work: InputError when it cannot be, or ends otherwise."""
+    if suffix is not None and path.suffix != suffix:
+        raise InputError(f"{path}: the file to write must end in {suffix}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write")
+    there = next(folder for folder in path.resolve().parents if folder.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise InputError(f"{path}: cannot be written ({there} is not a folder that can be written to)")
     return path

@@ -1,198 +1,287 @@
-"""How good a model is and how fast: measured on pictures it has never seen, all forms side by side."""
+"""What a model file is worth on pictures it has not seen, as numbers: all that the report shows and the JSON holds."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
-import torch
 from rich.progress import Progress
 
-from edge.model import Classifier
-from training.calibrate import calibration_error, softmax
-from training.data import Part, read, split
-from training.errors import DatasetError
-from training.fit import as_input, predict
-from training.networks import Network
+from edge.model import Classifier, ModelCard
+from training.calibrate import calibration_error
+from training.compare import time_interleaved
+from training.drift import Drifts, measure_drifts
+from training.errors import InputError
+from training.examine import Answers, Examination, answer, examine, thresholds
+from training.metrics import (
+    Bin,
+    ClassScore,
+    Curve,
+    Share,
+    balanced_accuracy,
+    class_scores,
+    confusion,
+    coverage_curves,
+    more_than_chance,
+    reliability,
+    share,
+)
 
-ROUNDS = 200
-MAX_DROP = 0.005  # of accuracy, against torch, that a faster file may cost
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One form of a model on one set of pictures.
-
-    accuracy, agreement (the same class as torch) and calibration_error are shares, 0 to 1; the
-    latencies are of one picture on one thread. size_bytes is 0 for torch, which has no file.
-    """
-
-    accuracy: float
-    agreement: float
-    calibration_error: float
-    size_bytes: int
-    p50_ms: float
-    p99_ms: float
+LEAST_CERTAIN = 100  # hits that the JSON names
 
 
 @dataclass(frozen=True, slots=True)
-class ClassScore:
-    """One class: how many pictures, how many of them were found, how many called so were."""
-
-    name: str
-    pictures: int
-    recall: float
-    precision: float
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One picture that was called something else, and how confidently."""
+class Called:
+    """One picture, what it is, what it was called and how confidently; second is the next most likely class."""
 
     picture: str
     truth: str
     called: str
     confidence: float
+    second: str
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One of two files that are held against each other; latencies are of one picture on one thread, in turns."""
+
+    name: str
+    file: str
+    sha256: str
+    size_bytes: int
+    accuracy: Share
+    balanced_accuracy: float
+    calibration_error: float
+    unknown: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A picture that two files call differently."""
+
+    picture: str
+    truth: str
+    first: str
+    first_confidence: float
+    second: str
+    second_confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two files on the same pictures. agreement is the share that both call the same.
+
+    lost counts the pictures that only the first calls right, won those that only the second does;
+    significant says whether that is more than chance explains (McNemar's exact test, 5 %).
+    """
+
+    first: Form
+    second: Form
+    agreement: float
+    largest_difference: float
+    lost: int
+    won: int
+    significant: bool
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A model file on a dataset. unknown is the share below the card's thresholds, kept_accuracy that of the rest."""
+    """A model file on a dataset. Shares are from 0 to 1; accuracy_95 is Wilson's 95 % interval.
+
+    unknown is the share that the line would not sort, for want of confidence or as strange (strange
+    alone is beside it); kept_accuracy is the accuracy of the rest. confusion has a row for each true
+    class and a column for each answer, both in the order of labels.
+    """
 
     model: str
+    file: str
     sha256: str
+    size_bytes: int
     pictures: str
     count: int
     accuracy: float
+    accuracy_95: tuple[float, float]
+    balanced_accuracy: float
     calibration_error: float
     unknown: float
+    strange: float
     kept_accuracy: float
     p50_ms: float
     p99_ms: float
+    labels: tuple[str, ...]
     classes: tuple[ClassScore, ...]
-    mistakes: tuple[Mistake, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    reliability: tuple[Bin, ...]
+    curves: tuple[Curve, ...]
+    mistakes: tuple[Called, ...]
+    least_certain: tuple[Called, ...]
+    drifts: Drifts | None
+    comparison: Comparison | None
+    card: dict[str, object]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
 
-
-def compare(network: Network, temperature: float, files: dict[str, Path], part: Part) -> dict[str, Score]:
-    """Scores the torch network and its exported files on a part; latencies interleaved, so load hits all alike."""
-    reference = softmax(predict(network, part)[0], temperature)
-    probabilities = {"torch": reference}
-    sizes = {"torch": 0}
-    classifiers = {name: Classifier(path, provider="cpu", threads=1) for name, path in files.items()}
-    for name, classifier in classifiers.items():
-        probabilities[name] = run(classifier, part)
-        sizes[name] = files[name].stat().st_size
-
-    picture = part.pixels(slice(0, 1))
-
-    def through_torch() -> None:
-        with torch.inference_mode():
-            network(as_input(picture))
-
-    calls: dict[str, Callable[[], object]] = {"torch": through_torch}
-    calls |= {name: lambda c=classifier: c.run(picture) for name, classifier in classifiers.items()}  # type: ignore[misc]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        latencies = time_interleaved(calls)
-    finally:
-        torch.set_num_threads(threads)
-    return {
-        name: Score(
-            accuracy=float((its.argmax(1) == part.labels).mean()),
-            agreement=float((its.argmax(1) == reference.argmax(1)).mean()),
-            calibration_error=calibration_error(its, part.labels),
-            size_bytes=sizes[name],
-            p50_ms=latencies[name][0],
-            p99_ms=latencies[name][1],
-        )
-        for name, its in probabilities.items()
-    }
+    @property
+    def confusions(self) -> list[tuple[str, str, int]]:
+        """What is taken for what, how often, the most frequent first."""
+        return [(*pair, n) for pair, n in Counter((m.truth, m.called) for m in self.mistakes).most_common()]
 
 
-def fastest_faithful(scores: dict[str, Score]) -> str:
-    """The file that ships: the fastest of those that lose no more than MAX_DROP of torch's accuracy."""
-    floor = scores["torch"].accuracy - MAX_DROP - 1e-9
-    faithful = [name for name, score in scores.items() if name != "torch" and score.accuracy >= floor]
-    return min(faithful or ["fp32"], key=lambda name: scores[name].p50_ms)
+def evaluate(path: Path, root: Path, progress: Progress, against: Path | None = None) -> Evaluation:
+    """Examines a model file on a dataset and sums it up, without the drifts."""
+    return summarize(examine(path, root, progress), progress, against, drifts=None)
 
 
-def evaluate(path: Path, root: Path, progress: Progress) -> Evaluation:
-    """Runs a model file on the pictures of a dataset that it was not trained on.
-
-    Those are the dataset's test folder where it has one; its test part, by the split that the card
-    remembers, when it is the very dataset of the card; otherwise all of it.
-    """
-    classifier = Classifier(path, provider="cpu", threads=1)
-    card = classifier.card
-    seed = int(card.dataset.get("seed", 0))
-    pictures = read(root, card.height, card.width, card.resize, progress)
-    if strangers := sorted(set(pictures.classes) - set(card.classes)):
-        raise DatasetError(
-            f"{root}: has a class {strangers[0]!r} that {path} does not know (it knows: {', '.join(card.classes)})"
-        )
-    chosen: Sequence[int] = range(len(pictures.files))
-    which = f"all of {root}, which is not what the model was trained on"
-    if any(file.part == "test" for file in pictures.files) or pictures.fingerprint == card.dataset.get("fingerprint"):
-        of_part = split(pictures.files, seed, root)
-        chosen, which = [i for i, part in enumerate(of_part) if part == "test"], f"the test part of {root}"
-    part = pictures.part(chosen)
-    if not len(part):
-        raise DatasetError(f"{root}: has no readable picture to evaluate on")
-    labels = np.array([card.classes.index(name) for name in pictures.classes])[part.labels]
-
-    probabilities = run(classifier, part)
-    called, confidence = probabilities.argmax(1), probabilities.max(1)
-    right = called == labels
-    thresholds = np.array([card.thresholds.get(name, 0.0) for name in card.classes])
-    kept = confidence >= thresholds[called]
-    picture = part.pixels(slice(0, 1))
-    p50, p99 = time_interleaved({"model": lambda: classifier.run(picture)})["model"]
-    wrong = sorted(np.flatnonzero(~right), key=lambda row: -confidence[row])
+def summarize(
+    examination: Examination, progress: Progress, against: Path | None = None, drifts: Drifts | None = None
+) -> Evaluation:
+    """All figures of an examination; against names another file for the same classes to hold it against."""
+    card, answers, labels, right = examination.card, examination.answers, examination.labels, examination.right
+    path = examination.classifier.path
+    other = _other(path, against, card) if against else None
+    alone = Classifier(path, provider="cpu", threads=1)
+    picture = examination.part.pixels(slice(0, 1))
+    timed: dict[str, Callable[[], object]] = {"first": lambda: alone.run(picture)}
+    if other is not None:
+        timed["second"] = lambda: other.run(picture)
+    task = progress.add_task("measuring latency", total=None)
+    latencies = time_interleaved(timed)
+    progress.remove_task(task)
+    whole, counts = share(int(right.sum()), len(right)), confusion(answers.probabilities, labels)
+    known = answers.known(card)
+    wrong = np.flatnonzero(~right)
+    hits = np.flatnonzero(right)
     return Evaluation(
         model=f"{card.name} {card.version}",
-        sha256=classifier.sha256,
-        pictures=which,
-        count=len(part),
-        accuracy=float(right.mean()),
-        calibration_error=calibration_error(probabilities, labels),
-        unknown=float(1 - kept.mean()),
-        kept_accuracy=float(right[kept].mean()) if kept.any() else 0.0,
-        p50_ms=p50,
-        p99_ms=p99,
-        classes=tuple(
-            ClassScore(name, int((labels == i).sum()), _share(right, labels == i), _share(right, called == i))
-            for i, name in enumerate(card.classes)
-            if (labels == i).any()
-        ),
-        mistakes=tuple(
-            Mistake(part.names[row], card.classes[labels[row]], card.classes[called[row]], float(confidence[row]))
-            for row in wrong
+        file=path.name,
+        sha256=examination.classifier.sha256,
+        size_bytes=path.stat().st_size,
+        pictures=examination.which,
+        count=len(examination.part),
+        accuracy=whole.value or 0.0,
+        accuracy_95=(whole.low, whole.high),
+        balanced_accuracy=balanced_accuracy(counts),
+        calibration_error=calibration_error(answers.probabilities, labels),
+        unknown=float(1 - known.mean()),
+        strange=float(answers.strange.mean()),
+        kept_accuracy=float(right[known].mean()) if known.any() else 0.0,
+        p50_ms=latencies["first"][0],
+        p99_ms=latencies["first"][1],
+        labels=card.classes,
+        classes=class_scores(answers.probabilities, labels, card.classes, thresholds(card).tolist()),
+        confusion=tuple(tuple(row) for row in counts.tolist()),
+        reliability=reliability(answers.probabilities, labels),
+        curves=coverage_curves(answers.probabilities, labels, card.classes),
+        mistakes=called(examination, wrong[np.argsort(-answers.confidence[wrong], kind="stable")]),
+        least_certain=called(examination, hits[np.argsort(answers.confidence[hits], kind="stable")][:LEAST_CERTAIN]),
+        drifts=drifts,
+        comparison=_compare(examination, other, latencies, progress) if other is not None else None,
+        card=card.model_dump(mode="json", exclude={"novelty"}),
+    )
+
+
+def twin(path: Path) -> Path | None:
+    """The other form of a run's model, where the file lies in a run folder: fp32.onnx beside int8.onnx."""
+    beside = {"int8.onnx": "fp32.onnx", "fp32.onnx": "int8.onnx"}.get(path.name)
+    found = path.with_name(beside) if beside else None
+    return found if found is not None and found.is_file() else None
+
+
+def called(examination: Examination, rows: np.ndarray) -> tuple[Called, ...]:
+    """These pictures in words, in the order of rows."""
+    classes, answers = examination.card.classes, examination.answers
+    known = answers.known(examination.card)
+    return tuple(
+        Called(
+            examination.part.names[row],
+            classes[examination.labels[row]],
+            classes[best],
+            float(answers.probabilities[row, best]),
+            classes[second],
+            bool(known[row]),
+        )
+        for row in rows
+        for second, best in [np.argsort(answers.probabilities[row], kind="stable")[-2:]]
+    )
+
+
+def _other(path: Path, against: Path, card: ModelCard) -> Classifier:
+    other = Classifier(against, provider="cpu", threads=1)
+    if other.card.classes != card.classes:
+        raise InputError(f"{against}: tells other classes apart than {path}; the two cannot be compared")
+    if (other.card.height, other.card.width, other.card.resize) != (card.height, card.width, card.resize):
+        raise InputError(f"{against}: takes other pictures than {path} (size or resize); the two cannot be compared")
+    return other
+
+
+def _compare(
+    examination: Examination, other: Classifier, latencies: dict[str, tuple[float, float]], progress: Progress
+) -> Comparison:
+    first, second = examination.answers, answer(other, examination.part, progress)
+    labels, classes = examination.labels, examination.card.classes
+    names = _names(examination.classifier, other)
+    right, its_right = examination.right, second.called == labels
+    lost, won = int((right & ~its_right).sum()), int((its_right & ~right).sum())
+    return Comparison(
+        _form(names[0], examination.classifier, first, labels, latencies["first"]),
+        _form(names[1], other, second, labels, latencies["second"]),
+        agreement=float((first.called == second.called).mean()),
+        largest_difference=float(np.abs(first.probabilities - second.probabilities).max()),
+        lost=lost,
+        won=won,
+        significant=more_than_chance(max(lost, won), min(lost, won), 0.025),
+        differences=tuple(
+            Difference(
+                examination.part.names[row],
+                classes[labels[row]],
+                classes[first.called[row]],
+                float(first.confidence[row]),
+                classes[second.called[row]],
+                float(second.confidence[row]),
+            )
+            for row in np.flatnonzero(first.called != second.called)
         ),
     )
 
 
-def run(classifier: Classifier, part: Part) -> np.ndarray:
-    """A file's probabilities, float32 [n, classes], for all pictures of a part."""
-    return np.concatenate([classifier.run(pixels)[0] for pixels in part.batches(32)])
+def _form(
+    name: str, classifier: Classifier, answers: Answers, labels: np.ndarray, latency: tuple[float, float]
+) -> Form:
+    right = answers.called == labels
+    return Form(
+        name,
+        classifier.path.name,
+        classifier.sha256,
+        classifier.path.stat().st_size,
+        share(int(right.sum()), len(right)),
+        balanced_accuracy(confusion(answers.probabilities, labels)),
+        calibration_error(answers.probabilities, labels),
+        float(1 - answers.known(classifier.card).mean()),
+        *latency,
+    )
 
 
-def time_interleaved(calls: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, tuple[float, float]]:
-    """Median and 99th percentile in ms of each call, made in turns, after a tenth as many for warming up."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(-rounds // 10, rounds):
-        for name, call in calls.items():
-            started = perf_counter()
-            call()
-            if turn >= 0:
-                times[name].append((perf_counter() - started) * 1e3)
-    return {name: (float(np.median(ms)), float(np.percentile(ms, 99))) for name, ms in times.items()}
+def _names(first: Classifier, second: Classifier) -> tuple[str, str]:
+    """fp32 and int8 by their cards' recipes where that tells them apart, else the files' names."""
+
+    def kind(classifier: Classifier) -> str:
+        recipe = str(classifier.card.quantization.get("recipe", ""))
+        return "fp32" if recipe.startswith("none") else "int8" if "QDQ" in recipe else classifier.path.name
+
+    if kind(first) != kind(second):
+        return kind(first), kind(second)
+    return str(first.path), str(second.path)
 
 
-def _share(right: np.ndarray, of: np.ndarray) -> float:
-    return float(right[of].mean()) if of.any() else 0.0
+def evaluate_whole(
+    examination: Examination, progress: Progress, against: Path | None = None, quick: bool = False
+) -> Evaluation:
+    """All figures with the drifts, which take the longest."""
+    return summarize(examination, progress, against, measure_drifts(examination, progress, quick))

@@ -1,15 +1,23 @@
 """What was measured, for people: tables on the terminal and a Markdown page beside the model."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Table
 
 from edge.model import ModelCard
+from training.charts import percent
+from training.compare import Score
 from training.data import Dataset, Skipped
-from training.evaluate import Evaluation, Score
+from training.drift import Drifts
+from training.evaluate import Comparison, Evaluation, evaluate_whole
+from training.examine import Examination
+from training.files import write_atomically
+from training.page import render
 
 HEADINGS = ("", "accuracy", "agrees with torch", "calibration error", "size", "p50", "p99")
 SHOWN = 10
@@ -66,18 +74,26 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     whole = Table(box=None, show_header=False)
     whole.add_row("model", f"{evaluation.model}, sha256 {evaluation.sha256[:12]}")
     whole.add_row("pictures", f"{evaluation.count}: {escape(evaluation.pictures)}")
-    whole.add_row("accuracy", f"{evaluation.accuracy:.2%}")
+    low, high = evaluation.accuracy_95
+    whole.add_row("accuracy", f"{evaluation.accuracy:.2%} (95 % interval {low:.2%} to {high:.2%})")
+    whole.add_row("balanced accuracy", f"{evaluation.balanced_accuracy:.2%}")
     whole.add_row("calibration error", f"{evaluation.calibration_error:.4f}")
     whole.add_row(
-        "below threshold", f"{evaluation.unknown:.2%} become unknown; of the rest {evaluation.kept_accuracy:.2%} right"
+        "at its thresholds",
+        f"{evaluation.unknown:.2%} become unknown; of the rest {evaluation.kept_accuracy:.2%} right",
     )
     whole.add_row("latency, one thread", f"p50 {evaluation.p50_ms:.2f} ms, p99 {evaluation.p99_ms:.2f} ms")
     classes = Table(box=None)
-    for heading in ("class", "pictures", "recall", "precision"):
+    for heading in ("class", "pictures", "recall", "precision", "F1", "coverage", "purity"):
         classes.add_column(heading, justify="left" if heading == "class" else "right")
     for row in evaluation.classes:
-        classes.add_row(escape(row.name), str(row.pictures), f"{row.recall:.2%}", f"{row.precision:.2%}")
+        shares = [percent(one.value) for one in (row.recall, row.precision, row.coverage, row.purity)]
+        classes.add_row(escape(row.name), str(row.pictures), *shares[:2], f"{row.f1:.3f}", *shares[2:])
     tables = [whole, classes]
+    if evaluation.comparison:
+        tables.append(_forms_table(evaluation.comparison))
+    if evaluation.drifts:
+        tables.append(_drift_table(evaluation.drifts))
     if evaluation.mistakes:
         worst = Table(title="Most confident mistakes", title_justify="left", box=None)
         for heading in ("picture", "is", "called", "confidence"):
@@ -86,6 +102,54 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
             worst.add_row(escape(mistake.picture), mistake.truth, mistake.called, f"{mistake.confidence:.3f}")
         tables.append(worst)
     return tables
+
+
+def _forms_table(comparison: Comparison) -> Table:
+    first, second = comparison.first, comparison.second
+    title = f"{first.name} and {second.name} call {percent(comparison.agreement)} the same"
+    table = Table(title=title, title_justify="left", box=None)
+    for heading in ("file", "accuracy", "calibration error", "p50", "p99", "size"):
+        table.add_column(heading, justify="left" if heading == "file" else "right")
+    for form in (first, second):
+        table.add_row(
+            escape(form.name),
+            percent(form.accuracy.value, 2),
+            f"{form.calibration_error:.4f}",
+            f"{form.p50_ms:.2f} ms",
+            f"{form.p99_ms:.2f} ms",
+            f"{form.size_bytes / 1e6:.2f} MB",
+        )
+    return table
+
+
+def _drift_table(drifts: Drifts) -> Table:
+    table = Table(title=f"Accuracy of {drifts.pictures} pictures, disturbed", title_justify="left", box=None)
+    table.add_column("")
+    table.add_column("as is", justify="right")
+    for number in range(1, 6):
+        table.add_column(f"{number}", justify="right")
+    table.add_column("matters from")
+    for kind in drifts.kinds:
+        cells = [f"{step.strength:g}: {percent(step.accuracy.value)}" for step in kind.steps]
+        limit = "-" if kind.matters_from is None else f"{kind.matters_from:g} {kind.unit}"
+        table.add_row(f"{kind.name}, {kind.unit}", percent(drifts.as_is.accuracy.value), *cells, limit)
+    return table
+
+
+def write_report(
+    examination: Examination,
+    out: Path,
+    command: str,
+    progress: Progress,
+    against: Path | None = None,
+    quick: bool = False,
+) -> Evaluation:
+    """Evaluates with everything, writes the page to out and the figures as JSON beside it."""
+    evaluation = evaluate_whole(examination, progress, against, quick)
+    made = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+    write_atomically(out, render(examination, evaluation, command, made, progress).encode())
+    write_atomically(out.with_suffix(".json"), evaluation.to_json().encode())
+    return evaluation
 
 
 def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Path) -> str:

@@ -15,9 +15,9 @@ from rich.progress import Progress
 
 from edge.model import FORMAT, Classifier, ModelCard, Resize
 from training.calibrate import calibration_error, choose_thresholds, fit_temperature, softmax
+from training.compare import Score, compare, fastest_faithful
 from training.data import Dataset, default_size, find, load
 from training.errors import InputError, TrainingError
-from training.evaluate import Score, compare, fastest_faithful
 from training.export import Front, check_parity, dress, export_core, with_card, write_model
 from training.files import write_atomically
 from training.fit import FitSettings, fit, predict

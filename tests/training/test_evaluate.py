@@ -4,8 +4,9 @@ import pytest
 from rich.progress import Progress
 
 from tests.training.pictures import SHAPES, write_pictures
+from training.compare import Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError
-from training.evaluate import Score, compare, evaluate, fastest_faithful, time_interleaved
+from training.evaluate import evaluate
 from training.run import Run
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.progress import Progress
 
 from edge.model import Classifier
-from training.evaluate import run as run_file
+from training.compare import run as run_file
 from training.export import Front, export_core
 from training.networks import build_network
 from training.quantize import METHODS, Histogram, entropy, minmax, observe, percentile, scaled, to_int8

@@ -5,16 +5,31 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.arguments import AddCommand, onnx_file, whole_from
+from training.arguments import AddCommand, onnx_file, output_file, whole_from
 from training.errors import InputError
 from training.session import session
 
 
 def add(command: AddCommand) -> None:
     """Adds the commands to the parser."""
-    evaluate = command("evaluate", _evaluate, "a model file on pictures it has not seen", "parts.onnx pictures")
+    evaluate = command(
+        "evaluate", _evaluate, "a model file on pictures it has not seen", "parts.onnx pictures --report parts.html"
+    )
     evaluate.add_argument("model", type=Path, metavar="MODEL.onnx")
     evaluate.add_argument("dataset", type=Path, metavar="DATASET")
+    evaluate.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="also disturb the pictures, and write one page with everything, its figures as FILE.json beside it",
+    )
+    evaluate.add_argument(
+        "--against",
+        type=Path,
+        metavar="OTHER.onnx",
+        help="another form of the model, side by side (default: the other one of fp32.onnx and int8.onnx in a run)",
+    )
+    evaluate.add_argument("--quick", action="store_true", help="disturb a fifth as many pictures for the report")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
 
     package = command(
@@ -37,16 +52,29 @@ def add(command: AddCommand) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    for path, suffix in ((options.report, ".html"), (options.json, None)):
+        if path is not None:
+            output_file(path, suffix)
     with session(options) as progress:
-        from training.evaluate import evaluate
+        from training.evaluate import summarize, twin
+        from training.examine import examine
         from training.files import write_atomically
-        from training.report import evaluation_tables
+        from training.report import evaluation_tables, write_report
 
-        evaluation = evaluate(options.model, options.dataset, progress)
+        examination = examine(options.model, options.dataset, progress, options.threads)
+        against = options.against or twin(options.model)
+        if options.report:
+            evaluation = write_report(
+                examination, options.report, options.command, progress, against, quick=options.quick
+            )
+        else:
+            evaluation = summarize(examination, progress, against)
         if options.json:
             write_atomically(options.json, evaluation.to_json().encode())
     for table in evaluation_tables(evaluation):
         Console().print(table)
+    if options.report:
+        print(f"{options.report}: the report; its figures: {options.report.with_suffix('.json')}")
 
 
 def _package(options: argparse.Namespace) -> None:

@@ -1,0 +1,245 @@
+"""The report: one page that carries everything, its figures beside it, and both true."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from edge.errors import PictureError
+from edge.model import Classifier
+from edge.picture import read_picture
+from tests.edge.tiny_model import write_model
+from training.cli import main
+from training.disturb import DISTURBANCES
+from training.drift import measure_drifts
+from training.errors import InputError
+from training.evaluate import evaluate
+from training.examine import examine
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+AWKWARD = "a <b> & 'c'"
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of near-colours, 12 a class, one label of them wrong, and models/int8.onnx and fp32.onnx for them."""
+    root = tmp_path_factory.mktemp("colours")
+    names = {"red": (220, 40, 40), "green": (40, 190, 60), AWKWARD: (40, 70, 220)}
+    rng = np.random.default_rng(3)
+    for name, colour in names.items():
+        (root / "pictures" / name).mkdir(parents=True)
+        for number in range(12):
+            picture = np.full((40, 40, 3), 128, np.float64)
+            picture[8:32, 8:32] = colour
+            picture += rng.normal(0, 5, picture.shape) + rng.normal(0, 12, 3)
+            file = root / "pictures" / name / f"{number:02d}.png"
+            cv2.imwrite(str(file), np.clip(picture[..., ::-1], 0, 255).astype(np.uint8))
+    (root / "pictures" / "green" / "00.png").rename(root / "pictures" / "red" / "a-green-one.png")
+    (root / "models").mkdir()
+    thresholds = dict.fromkeys(names, 0.6)
+    write_model(root / "models" / "int8.onnx", names, thresholds=thresholds, quantization={"recipe": "static QDQ"})
+    write_model(root / "models" / "fp32.onnx", names, sharpness=20, quantization={"recipe": "none: fp32"})
+    return root
+
+
+@pytest.fixture(scope="module")
+def report(colours: Path) -> Path:
+    """The report of those pictures, by the command."""
+    out = colours / "out" / "report.html"
+    words = ["evaluate", str(colours / "models" / "int8.onnx"), str(colours / "pictures"), "--report", str(out)]
+    assert main([*words, "--quick"]) == 0
+    return out
+
+
+class Assets(HTMLParser):
+    """Collects what a page fetches and what it runs."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.tags: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [value or "" for name, value in attrs if name in {"src", "href", "srcset", "data", "poster"}]
+
+
+def test_the_page_needs_nothing_from_outside_and_runs_nothing(report: Path) -> None:
+    text = report.read_text()
+    page = Assets(text)
+    assert page.fetched
+    assert all(asset.startswith("data:image/jpeg;base64,") for asset in page.fetched)
+    assert not {"script", "link", "iframe", "object"} & set(page.tags)
+    assert "@import" not in text
+    assert not re.search(r"url\(", text)
+
+
+def test_the_page_shows_a_class_s_name_as_it_is_written(report: Path) -> None:
+    text = report.read_text()
+    assert "a &lt;b&gt; &amp; &#39;c&#39;" in text
+    assert AWKWARD not in text
+
+
+def test_the_json_beside_it_holds_what_the_answers_say(report: Path, colours: Path) -> None:
+    figures = json.loads(report.with_suffix(".json").read_text())
+    classifier = Classifier(colours / "models" / "int8.onnx", provider="cpu")
+    files = sorted((colours / "pictures").rglob("*.png"))
+    called = [one.label for one in classifier.classify([read_picture(file) for file in files])]
+    right = [label == file.parent.name for label, file in zip(called, files, strict=True)]
+    assert figures["count"] == len(files) == 36
+    assert figures["accuracy"] == sum(right) / 36
+    assert figures["accuracy_95"][0] < figures["accuracy"] < figures["accuracy_95"][1]
+    assert sum(map(sum, figures["confusion"])) == 36
+    mistake = {"picture": "red/a-green-one.png", "truth": "red", "called": "green"}
+    assert mistake.items() <= figures["mistakes"][0].items()
+    assert {c["name"]: c["pictures"] for c in figures["classes"]} == {"red": 13, "green": 11, AWKWARD: 12}
+    assert len(figures["least_certain"]) == sum(right)
+    assert figures["least_certain"][0]["confidence"] == min(one["confidence"] for one in figures["least_certain"])
+
+
+@pytest.mark.parametrize(("kind", "place"), [(1, 4), (3, 3), (5, 2)])
+def test_a_drift_s_figures_are_those_of_the_file_on_the_pictures_so_disturbed(
+    kind: int, place: int, report: Path, colours: Path
+) -> None:
+    drifts = json.loads(report.with_suffix(".json").read_text())["drifts"]
+    classifier = Classifier(colours / "models" / "int8.onnx", provider="cpu")
+    files = sorted((colours / "pictures").rglob("*.png"))
+    disturbance, strength = DISTURBANCES[kind], DISTURBANCES[kind].strengths[place]
+    spoiled = [disturbance.apply(read_picture(file), strength, number) for number, file in enumerate(files)]
+    answers = classifier.classify(spoiled)
+    right = [one.label == file.parent.name for one, file in zip(answers, files, strict=True)]
+    step = drifts["kinds"][kind]["steps"][place]
+    assert drifts["pictures"] == 36
+    assert step["strength"] == strength
+    assert step["accuracy"]["value"] == sum(right) / 36
+    assert step["unknown"] == pytest.approx(sum(not one.known for one in answers) / 36)
+    wrong = sum(one.known and not hit for one, hit in zip(answers, right, strict=True))
+    assert step["wrong"] == pytest.approx(wrong / 36)
+    assert step["sorted_right"] + step["unknown"] + step["wrong"] == pytest.approx(1)
+
+
+def test_the_light_matters_to_a_model_that_knows_colours_only_and_turning_does_not(report: Path) -> None:
+    drifts = json.loads(report.with_suffix(".json").read_text())["drifts"]
+    matters = {kind["name"]: kind["matters_from"] for kind in drifts["kinds"]}
+    assert len(matters) == 7
+    assert all(len(kind["steps"]) == 5 for kind in drifts["kinds"])
+    assert matters["rotation"] is None
+    assert matters["less light"] is not None
+
+
+def test_the_other_form_in_the_run_folder_is_held_against_it(report: Path, colours: Path, progress: Progress) -> None:
+    comparison = json.loads(report.with_suffix(".json").read_text())["comparison"]
+    assert (comparison["first"]["name"], comparison["second"]["name"]) == ("int8", "fp32")
+    assert comparison["second"]["file"] == "fp32.onnx"
+    assert comparison["agreement"] == 1.0
+    assert comparison["lost"] == comparison["won"] == 0
+    # The same colours, told apart less sharply: the same answers, less sure.
+    assert 0.01 < comparison["largest_difference"] < 0.5
+    assert comparison["first"]["calibration_error"] < comparison["second"]["calibration_error"]
+    alone = evaluate(colours / "models" / "int8.onnx", colours / "pictures", progress)
+    assert alone.comparison is None
+
+
+def test_a_file_for_other_classes_or_sizes_cannot_be_held_against_it(
+    colours: Path, tmp_path: Path, progress: Progress
+) -> None:
+    model = colours / "models" / "int8.onnx"
+    with pytest.raises(InputError, match=r"other\.onnx: tells other classes apart than"):
+        evaluate(model, colours / "pictures", progress, against=write_model(tmp_path / "other.onnx"))
+    names = Classifier(model, provider="cpu").card.classes
+    with pytest.raises(InputError, match=r"small\.onnx: takes other pictures than .* \(size or resize\)"):
+        evaluate(model, colours / "pictures", progress, against=write_model(tmp_path / "small.onnx", names, 16))
+
+
+def test_a_picture_that_goes_away_meanwhile_is_named(colours: Path, tmp_path: Path, progress: Progress) -> None:
+    root = Path(shutil.copytree(colours / "pictures", tmp_path / "pictures"))
+    examination = examine(colours / "models" / "int8.onnx", root, progress)
+    (root / "green" / "05.png").unlink()
+    with pytest.raises(PictureError, match=r"green/05\.png: no such file"):
+        measure_drifts(examination, progress)
+
+
+def test_large_pictures_are_reduced_before_they_are_disturbed_and_counted(
+    colours: Path, tmp_path: Path, progress: Progress
+) -> None:
+    for name in ("red", "green"):
+        (tmp_path / name).mkdir()
+        small = read_picture(colours / "pictures" / name / "01.png")
+        cv2.imwrite(str(tmp_path / name / "large.png"), cv2.resize(small, (1500, 900)))
+        cv2.imwrite(str(tmp_path / name / "small.png"), small)
+    drifts = measure_drifts(examine(colours / "models" / "int8.onnx", tmp_path, progress), progress)
+    assert (drifts.pictures, drifts.reduced) == (4, 2)
+    assert drifts.as_is.accuracy.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--report {tmp}/report.txt", "report.txt: the file to write must end in .html"),
+        ("--report {tmp}/file/report.html", "report.html: cannot be written"),
+        ("--json {tmp}", "is a folder; name a file to write"),
+        ("--against {tmp}/none.onnx", "none.onnx: no such model file"),
+    ],
+)
+def test_what_cannot_be_written_or_read_is_said_before_the_work(
+    words: str, says: str, colours: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("a file")
+    model, pictures = colours / "models" / "int8.onnx", colours / "pictures"
+    assert main(["evaluate", str(model), str(pictures), *words.format(tmp=tmp_path).split()]) == 2
+    assert says in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A headless Chromium of the test's own."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not (CHROMIUM and DRIVER):
+        pytest.skip("needs chromium and chromedriver")
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    flags = "headless=new no-sandbox disable-gpu disable-dev-shm-usage disable-component-update"
+    for flag in (*flags.split(), f"user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(f"--{flag}")
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("theme", ["light", "dark", "print"])
+def test_a_browser_shows_it_whole_in_either_theme_and_on_paper(
+    theme: str, width: int, report: Path, browser: Any
+) -> None:
+    from tests.edge.web.test_page import LOWEST_CONTRAST
+
+    feature = {"name": "prefers-color-scheme", "value": "light" if theme == "light" else "dark"}
+    media = {"media": "print" if theme == "print" else "screen", "features": [feature]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(report.as_uri())
+    assert not browser.get_log("browser")
+    assert browser.execute_script("const d = document.documentElement; return d.scrollWidth - d.clientWidth") == 0
+    assert browser.execute_script("return [...document.images].every((i) => i.complete && i.naturalWidth)")
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert ground == {"light": "rgb(243, 244, 241)", "dark": "rgb(13, 16, 17)", "print": "rgb(255, 255, 255)"}[theme]
+    # A mixed colour is given in shares of one.
+    script = LOWEST_CONTRAST.replace(".map(Number)", ".map((t) => t * (text.startsWith('color(') ? 255 : 1))")
+    words, contrast = browser.execute_script(script)
+    assert contrast >= 4.5, words
+    heads = browser.execute_script("return [...document.querySelectorAll('h2')].map((h) => h.textContent)")
+    assert len(heads) == 10
+    assert "int8 against fp32" in heads
