@@ -68,7 +68,7 @@ def _model(config: LineConfig) -> Check:
     classifier.run(np.full((1, card.height, card.width, 3), 127, np.uint8))
     took_ms = (perf_counter() - start) * 1e3
     text = f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}, {took_ms:.1f} ms"
-    return Check("model", True, f"{text} on {classifier.provider}")
+    return Check("model", True, f"{text} on {classifier.choice.why}")
 
 
 def _camera(config: LineConfig) -> Check:

@@ -19,6 +19,7 @@ def facts_of(config: LineConfig, classifier: Classifier) -> dict[str, Any]:
             "sha256": classifier.sha256,
             "provider": classifier.provider,
             "threads": classifier.threads,
+            "why": classifier.choice.why,
             "classes": list(card.classes),
         },
         "lanes": [lane.model_dump() for lane in config.lanes],

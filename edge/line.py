@@ -91,6 +91,7 @@ class Line:
 
         self.classifier = Classifier(config.model.path, config.model.provider, config.model.threads)
         config.check_classes(self.classifier.card.classes)
+        _log.info("%s: %s", config.model.path, self.classifier.choice.why)
         self.started_at = self.clock.now()
         self.belt: Belt = ConstantBelt(config.belt.speed_mm_s, self.started_at)
         if config.belt.position == "pictures":

@@ -23,7 +23,6 @@ from edge.stats import Distribution
 _log = logging.getLogger("sortline.mind")
 
 STUCK_S = 5.0
-BATCH = 1
 
 
 class Mind:
@@ -165,4 +164,4 @@ class Mind:
     def _run(self) -> None:
         ask_for_precedence()
         while not self._stopping:
-            self.think(BATCH, 0.25)
+            self.think(self._classifier.batch, 0.25)

@@ -6,17 +6,16 @@ way from a picture to the model's input, in training, calibration, evaluation an
 """
 
 import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
-import onnxruntime as ort
 
 from edge.card import FORMAT, METADATA_KEY, ModelCard, Resize
+from edge.choice import choose
+from edge.engines import Engine, OnnxRuntime, open_engine, reason_of
 from edge.errors import ModelError
 from edge.graph import MOST_BYTES, check_graph
 from edge.novelty import Novelty, strangeness
@@ -25,7 +24,6 @@ from edge.records import Box, Prediction
 __all__ = [
     "FORMAT",
     "METADATA_KEY",
-    "PROVIDERS",
     "Classifier",
     "ModelCard",
     "Novelty",
@@ -36,13 +34,7 @@ __all__ = [
     "to_pixels",
 ]
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-}
+Made = TypeVar("Made")
 
 
 def cut(picture: np.ndarray, box: Box, margin: float) -> np.ndarray:
@@ -83,24 +75,33 @@ class Classifier:
     """A model file, verified against its card, warmed up and ready.
 
     Raises ModelError when the file is missing, is not ONNX, has no card, or its graph does not fit
-    the card. provider is one of PROVIDERS or "auto" (the fastest installed one, measured on this
-    file); threads are ONNX Runtime's intra-op threads, 0 for the default of 1: on a small machine a
-    second thread buys little and its spinning takes the core from the line.
+    the card. provider is a name that edge.engines knows, or "auto": then the installed ones are
+    measured on this file, each with several numbers of threads, and the best is remembered (see
+    edge.choice). threads work on one call, 0 for what was measured, or 1 on a named provider.
+    parallel is how many calls are expected at once.
 
     Thread-safe: several threads may call it at once.
     """
 
-    def __init__(self, path: str | Path, provider: str = "auto", threads: int = 0) -> None:
+    def __init__(self, path: str | Path, provider: str = "auto", threads: int = 0, parallel: int = 1) -> None:
         self.path = Path(path)
         data = _read(self.path)
         check_graph(data, self.path)
         self.sha256 = hashlib.sha256(data).hexdigest()
-        self.threads = threads or 1
+        # ONNX Runtime on the processor is always there, so it verifies; most often it is also what is chosen.
         try:
-            self.provider, self._session = self._open(data, provider)
-            self.card = self._verify()
+            verifier = self._named(lambda: OnnxRuntime(data))
+            self._engine: Engine = verifier
+            self.card = self._verify(verifier)
         except UnicodeDecodeError:  # ONNX Runtime hands names and the card on as Python text
             raise ModelError(f"{self.path}: has a name or a card that is not UTF-8") from None
+        if provider != "auto":
+            threads = threads or 1
+        choice = self.choice = self._named(lambda: choose(data, (self.card.height, self.card.width), provider, threads))
+        self.provider, self.threads, self.batch = choice.provider, choice.threads, choice.batch
+        if (choice.provider, choice.threads) != (verifier.provider, verifier.threads):
+            self._engine = self._named(lambda: open_engine(data, choice.provider, choice.threads, parallel))
+            self._try(self.card)
         novelty = self.card.novelty
         self._novelty = (*novelty.arrays(), np.array(novelty.limits, np.float32)) if novelty else None
         self._thresholds = np.array([self.card.thresholds.get(name, 0.0) for name in self.card.classes])
@@ -111,7 +112,7 @@ class Classifier:
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Runs the graph on uint8 [N, H, W, 3]: probabilities float32 [N, classes], features or None."""
-        outputs = self._session.run(None, {"pixels": pixels})
+        outputs = self._engine.run(pixels)
         by_name = dict(zip(self._outputs, outputs, strict=True))
         return by_name["probabilities"], by_name.get("features")
 
@@ -145,47 +146,26 @@ class Classifier:
             known=bool(not strange and confidence >= self._thresholds[best]),
         )
 
-    def _open(self, data: bytes, provider: str) -> tuple[str, ort.InferenceSession]:
-        installed = [name for name, ep in PROVIDERS.items() if ep in ort.get_available_providers()]
-        if provider != "auto":
-            if provider not in installed:
-                raise ModelError(
-                    f"model.provider {provider!r} is not installed here (installed: {', '.join(installed)})"
-                )
-            return provider, self._session_on(data, provider)
-        sessions = {name: self._session_on(data, name) for name in installed}
-        if len(sessions) == 1:
-            return next(iter(sessions.items()))
-        fastest = min(sessions, key=lambda name: _median_seconds(sessions[name]))
-        return fastest, sessions[fastest]
-
-    def _session_on(self, data: bytes, provider: str) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        # Threads that spin while they wait take a whole core from the line on a small machine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.add_session_config_entry("session.inter_op.allow_spinning", "0")
-        options.log_severity_level = 4
+    def _named(self, load: Callable[[], Made]) -> Made:
+        """What load returns; its ModelError begins with the file's name."""
         try:
-            # Its own fallback would print to the screen and try once more, with another provider.
-            return ort.InferenceSession(data, options, providers=[PROVIDERS[provider]], enable_fallback=0)
-        except UnicodeDecodeError:
-            raise
-        except Exception as error:  # ONNX Runtime raises its own classes, which share no public base
-            raise ModelError(f"{self.path}: is not an ONNX model that can be loaded ({_reason(error)})") from None
+            return load()
+        except ModelError as error:
+            said = str(error)
+            raise ModelError(said if said.startswith("model.") else f"{self.path}: {said}") from None
 
-    def _verify(self) -> ModelCard:
+    def _verify(self, engine: OnnxRuntime) -> ModelCard:
         """Checks the graph against the card and runs one picture through it."""
-        metadata = self._session.get_modelmeta().custom_metadata_map
+        session = engine.session
+        metadata = session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
             raise ModelError(
                 f"{self.path}: has no model card (metadata key {METADATA_KEY!r}); "
                 "`sortline-train package` gives any ONNX classifier one"
             )
         card = ModelCard.from_json(metadata[METADATA_KEY], self.path)
-        inputs = {node.name: (node.type, list(node.shape)) for node in self._session.get_inputs()}
-        self._outputs = [node.name for node in self._session.get_outputs()]
+        inputs = {node.name: (node.type, list(node.shape)) for node in session.get_inputs()}
+        self._outputs = [node.name for node in session.get_outputs()]
         kind, shape = inputs.get("pixels", (None, []))
         if len(inputs) != 1 or kind != "tensor(uint8)" or len(shape) != 4:
             raise ModelError(
@@ -194,7 +174,7 @@ class Classifier:
             )
         if "probabilities" not in self._outputs:
             raise ModelError(f"{self.path}: its graph has no output `probabilities`")
-        for node in self._session.get_outputs():
+        for node in session.get_outputs():
             if node.name in {"probabilities", "features"} and node.type != "tensor(float)":
                 raise ModelError(f"{self.path}: its output `{node.name}` must be float32; it is {node.type}")
         if isinstance(shape[0], int):
@@ -231,7 +211,7 @@ class Classifier:
         except Exception as error:  # ONNX Runtime raises its own classes, which share no public base
             raise ModelError(
                 f"{self.path}: cannot run {'one' if number == 1 else 'two'} {card.width}x{card.height} "
-                f"picture{'s at once' if number > 1 else ''} ({_reason(error)})"
+                f"picture{'s at once' if number > 1 else ''} ({reason_of(error)})"
             ) from None
 
 
@@ -250,13 +230,6 @@ def answer(prediction: Prediction, classifier: Classifier, lane: str | None, lat
     }
 
 
-def _reason(error: Exception) -> str:
-    """What ONNX Runtime said, without the places and signatures of its own source."""
-    words = " ".join(str(error).split())
-    words = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", words)
-    return re.sub(r"/onnxruntime_src/\S+ [^()]*\([^()]*\)(?: const)? ", "", words)[:200]
-
-
 def _read(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > MOST_BYTES:
@@ -266,15 +239,3 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: no such model file") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
-
-
-def _median_seconds(session: ort.InferenceSession, runs: int = 9) -> float:
-    """How long one picture takes on a session: the median after two warm-up runs."""
-    height, width = session.get_inputs()[0].shape[1:3]
-    pixels = np.full((1, height, width, 3), 127, np.uint8)
-    times = []
-    for _ in range(runs + 2):
-        start = perf_counter()
-        session.run(None, {"pixels": pixels})
-        times.append(perf_counter() - start)
-    return sorted(times[2:])[runs // 2]

@@ -7,12 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from edge import __version__
+from edge.engines import cores, installed
 
 LIBRARIES = (
-    "numpy", "onnxruntime", "onnxruntime-openvino", "onnxruntime-gpu", "openvino", "opencv-python-headless",
+    "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "opencv-python-headless",
     "opencv-python", "flask", "waitress", "pydantic",
 )  # fmt: skip
 # What the processor must have for int8 and bf16 kernels to be fast.
@@ -35,13 +34,8 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "libraries": {name: number for name in LIBRARIES if (number := _version(name))},
-        "providers": ort.get_available_providers(),
+        "providers": list(installed()),
     }
-
-
-def cores() -> int:
-    """How many cores this program may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Others:

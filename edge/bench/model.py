@@ -7,13 +7,12 @@ from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
-import onnxruntime as ort
 
 from edge.bench.findings import Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
-from edge.bench.machine import cores
 from edge.bench.peer import Peer, PeerError
 from edge.bench.scenario import Bench
-from edge.model import PROVIDERS, Classifier
+from edge.engines import OPENVINO, PROVIDERS, cores, installed
+from edge.model import Classifier
 
 SECONDS = 20.0
 BATCHES = (1, 4)
@@ -45,7 +44,7 @@ class Engine:
 
 def measure(bench: Bench) -> Findings:
     """Every engine takes its turn, again and again, until the time is up."""
-    missing = [name for name, ep in PROVIDERS.items() if ep not in ort.get_available_providers()]
+    missing = [name for name in (*PROVIDERS, OPENVINO) if name not in installed()]
     notes = [f"Not installed here, so not measured: {', '.join(missing)}."] if missing else []
     with ExitStack() as stack:
         engines: dict[tuple[str, int], Peer] = {}
@@ -67,9 +66,8 @@ def _engines() -> Iterator[tuple[str, int]]:
     counts = [1]
     while counts[-1] < cores():
         counts.append(min(counts[-1] * 2, cores()))
-    for provider, ep in PROVIDERS.items():
-        if ep in ort.get_available_providers():
-            yield from ((provider, threads) for threads in counts)
+    for provider in installed():
+        yield from ((provider, threads) for threads in counts)
 
 
 def _in_turns(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[tuple[str, int, int], Runs]:

@@ -10,6 +10,7 @@ from types import FrameType
 import cv2
 
 from edge.config import LineConfig
+from edge.engines import cores
 from edge.errors import ModelError
 from edge.model import Classifier
 from edge.web.app import create_app
@@ -57,7 +58,7 @@ def _classifier(config: LineConfig, provider: str) -> Classifier | None:
     Without one the page still works, and /predict says why it does not.
     """
     try:
-        return Classifier(config.model.path, provider, 1)
+        return Classifier(config.model.path, provider, 1, parallel=cores())
     except ModelError as error:
         _log.error("/predict is closed: %s", error)
         return None

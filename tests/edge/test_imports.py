@@ -26,7 +26,7 @@ ALLOWED = {
     "werkzeug",
 }
 # Only where the package is installed, each behind an import inside a function.
-OPTIONAL = {"gi", "gpiozero", "pymodbus"}
+OPTIONAL = {"gi", "gpiozero", "openvino", "pymodbus"}
 
 
 def imports(path: Path) -> set[str]:
