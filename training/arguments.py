@@ -9,6 +9,11 @@ from typing import Protocol
 
 from training.errors import InputError
 
+GROUP_HELP = (
+    "pictures that stay in one part: `similar` (near duplicates), or a regular expression; "
+    "what its brackets find in CLASS/NAME names the group"
+)
+
 
 class AddCommand(Protocol):
     """Adds one command to the parser: its name, what it runs, what it does, and the words of an example."""

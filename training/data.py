@@ -3,7 +3,8 @@
 Either ROOT/CLASS/picture, split here 70/15/15 within each class, or ROOT/train/CLASS/picture with
 test and val (or valid, validation) beside train: what is given is kept, and a validation part that
 is not given is split off train. Pictures are made the model's input by edge.model.to_pixels, the
-same function that the line uses.
+same function that the line uses. A rule for groups (training.grouping) keeps pictures that belong
+together in one part.
 """
 
 import hashlib
@@ -25,6 +26,7 @@ from edge.errors import PictureError
 from edge.model import Resize, to_pixels
 from edge.picture import SUFFIXES, decode_picture
 from training.errors import DatasetError, TrainingError
+from training.grouping import check_rule, draw_groups, group_names
 
 PartName = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
@@ -267,8 +269,9 @@ def load(
     seed: int,
     progress: Progress,
     scratch: Path | None = None,
+    group: str | None = None,
 ) -> Dataset:
-    """A dataset folder, read and split for training. The same folder and seed always give the same parts.
+    """A dataset folder, read and split for training. The same folder, seed and group rule always give the same parts.
 
     Raises DatasetError when there is nothing sound to train on.
     """
@@ -277,13 +280,14 @@ def load(
         raise DatasetError(f"{root}: has one class ({pictures.classes[0]}); a classifier needs at least two")
     if unread := sorted(set(pictures.classes) - {file.label for file in pictures.files}):
         raise DatasetError(f"{root}: no picture of class {unread[0]!r} can be read")
-    of_part = split(pictures.files, seed, pictures.root)
+    of_part = split(pictures.files, seed, pictures.root, group, progress)
     parts = {}
     for name in PARTS:
         parts[name] = pictures.part([i for i, part in enumerate(of_part) if part == name])
         if not len(parts[name]):
             raise DatasetError(f"{root}: has no readable picture in its {name} part")
     given = [name for name in PARTS if any(file.part == name for file in pictures.files)]
+    together = f", whole groups by {group!r}" if group else ""
     how = f"folders as given: {', '.join(given)}; " if given else ""
     return Dataset(
         pictures.root,
@@ -293,16 +297,21 @@ def load(
         parts["test"],
         pictures.fingerprint,
         pictures.skipped,
-        how + ("nothing drawn" if len(given) == len(PARTS) else f"drawn within each class with seed {seed}"),
+        how + ("nothing drawn" if len(given) == len(PARTS) else f"drawn within each class with seed {seed}{together}"),
     )
 
 
-def split(files: Sequence[File], seed: int, root: Path) -> list[PartName]:
+def split(
+    files: Sequence[File], seed: int, root: Path, group: str | None = None, progress: Progress | None = None
+) -> list[PartName]:
     """Which part each file belongs to: the part it was given, the rest drawn within each class.
 
     A part that the dataset has a folder for takes nothing from elsewhere. Each class is drawn by a
-    generator of its own, so that adding a class leaves the others' parts as they were.
+    generator of its own, so that adding a class leaves the others' parts as they were. With a group
+    rule, pictures of one group are drawn together.
     """
+    if group:
+        check_rule(group)
     given = {file.part for file in files if file.part}
     if not given:
         shares: dict[PartName, float] = {"val": VAL_SHARE, "test": TEST_SHARE}
@@ -312,12 +321,22 @@ def split(files: Sequence[File], seed: int, root: Path) -> list[PartName]:
             shares["test"] = TEST_SHARE
     parts: list[PartName] = [file.part or "train" for file in files]
     counts = Counter(file.label for file, part in zip(files, parts, strict=True) if part == "train")
-    for label in sorted({file.label for file in files}):
+    labels = sorted({file.label for file in files})
+    for label in labels:
         if counts[label] < FEWEST_A_CLASS:
             raise DatasetError(
                 f"{root}: class {label!r} has {counts[label]} readable pictures to train on; "
                 f"at least {FEWEST_A_CLASS} are needed to learn it and to check what was learnt"
             )
+    if group and shares:
+        loose = [i for i, part in enumerate(parts) if part == "train"]
+        chosen = [files[i] for i in loose]
+        groups = group_names(chosen, group, cores(), progress)
+        drawn = draw_groups([file.label for file in chosen], groups, shares, seed, root)
+        for i, part in zip(loose, drawn, strict=True):
+            parts[i] = part
+        return parts
+    for label in labels:
         rows = [i for i, file in enumerate(files) if file.label == label and parts[i] == "train"]
         order = np.random.default_rng([seed, zlib.crc32(label.encode())]).permutation(rows)
         start = 0
@@ -344,7 +363,9 @@ def _allocate(shape: tuple[int, ...], scratch: Path | None, memory_bytes: int | 
         return np.memmap(file, np.uint8, "w+", shape=shape)
 
 
-def write_split(root: str | Path, out: Path, seed: int) -> dict[str, int]:
+def write_split(
+    root: str | Path, out: Path, seed: int, group: str | None = None, progress: Progress | None = None
+) -> dict[str, int]:
     """Makes OUT/train, val and test with ROOT's pictures, split as training would; returns how many went where.
 
     The files are hard links where the disk allows it, else copies. Corrupt pictures are not looked for.
@@ -353,7 +374,7 @@ def write_split(root: str | Path, out: Path, seed: int) -> dict[str, int]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out}: exists and is not an empty folder; name a new one")
     files, _ = find(root)
-    parts = split(files, seed, root)
+    parts = split(files, seed, root, group, progress)
     for file, part in zip(files, parts, strict=True):
         words = Path(file.name).parts
         target = out / part / file.label / "_".join(words[words.index(file.label) + 1 :])

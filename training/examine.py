@@ -78,7 +78,7 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
     chosen: Sequence[int] = range(len(pictures.files))
     which = f"all of {root}, which is not what the model was trained on"
     if any(file.part == "test" for file in pictures.files) or pictures.fingerprint == card.dataset.get("fingerprint"):
-        of_part = split(pictures.files, seed, root)
+        of_part = split(pictures.files, seed, root, card.dataset.get("group"), progress)
         chosen, which = [i for i, part in enumerate(of_part) if part == "test"], f"the test part of {root}"
     part = pictures.part(chosen)
     if not len(part):

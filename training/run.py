@@ -41,6 +41,7 @@ class RunSettings(BaseModel):
     size: int = Field(ge=32, le=1024, multiple_of=32)
     crop_margin: float = Field(default=0.1, ge=0, le=2)
     resize: Resize = Resize()
+    group: str | None = None
     fit: FitSettings = FitSettings()
 
 
@@ -63,14 +64,18 @@ class Run:
         progress: Progress,
         size: int | None = None,
         crop_margin: float = 0.1,
+        group: str | None = None,
     ) -> "Run":
-        """Reads the dataset and makes a new run folder; refuses one that holds a run already."""
+        """Reads the dataset and makes a new run folder; refuses one that holds a run already.
+
+        group is the rule by which pictures stay together when the dataset is split (training.grouping).
+        """
         if (folder / "settings.json").exists():
             raise InputError(f"{folder}: holds a run already; name a new folder, or remove it")
         size = size or default_size(find(root)[0])
         resize = Resize()
         _make(folder)
-        data = load(root, size, size, resize, settings.seed, progress, scratch=folder)
+        data = load(root, size, size, resize, settings.seed, progress, scratch=folder, group=group)
         run = RunSettings(
             dataset=str(root.resolve()),
             fingerprint=data.fingerprint,
@@ -78,6 +83,7 @@ class Run:
             size=size,
             crop_margin=crop_margin,
             resize=resize,
+            group=group,
             fit=settings,
         )
         write_atomically(folder / "settings.json", run.model_dump_json(indent=1).encode())
@@ -93,8 +99,9 @@ class Run:
             raise InputError(f"{folder}: is not a run folder (it has no settings.json)") from None
         except (OSError, ValidationError) as error:
             raise InputError(f"{path}: cannot be read as a run's settings ({str(error).splitlines()[0]})") from None
-        size = settings.size
-        data = load(root or settings.dataset, size, size, settings.resize, settings.fit.seed, progress, scratch=folder)
+        size, group = settings.size, settings.group
+        root = root or Path(settings.dataset)
+        data = load(root, size, size, settings.resize, settings.fit.seed, progress, scratch=folder, group=group)
         if data.fingerprint != settings.fingerprint:
             raise InputError(f"{data.root}: is not as it was when {folder} was trained; start a new run")
         return cls(folder, settings, data, progress)
@@ -185,6 +192,7 @@ class Run:
                 "name": Path(settings.dataset).name,
                 "fingerprint": data.fingerprint,
                 "seed": settings.fit.seed,
+                "group": settings.group,
                 "split": data.split,
                 "pictures": data.counts(),
                 "skipped": len(data.skipped),

@@ -26,13 +26,8 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
 
     torch.set_num_threads(options.threads or cores())
     cv2.setNumThreads(1)  # pictures are decoded by as many threads as there are cores already
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    console = Console(stderr=True)
     silenced = logging.root.manager.disable
-    with (
-        warnings.catch_warnings(),
-        Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as progress,
-    ):
+    with warnings.catch_warnings(), progress_bars() as progress:
         if not options.debug:
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
@@ -40,6 +35,13 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
             yield progress
         finally:
             logging.disable(silenced)
+
+
+def progress_bars() -> Progress:
+    """Progress bars on stderr that vanish when they are done; also for work that needs no torch."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
+    console = Console(stderr=True)
+    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
 
 
 def _keep_freed_memory() -> None:

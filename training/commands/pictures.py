@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from training.arguments import AddCommand, whole_from
+from training.arguments import GROUP_HELP, AddCommand, whole_from
+from training.session import progress_bars
 
 
 def add(command: AddCommand) -> None:
@@ -12,6 +13,7 @@ def add(command: AddCommand) -> None:
     split.add_argument("dataset", type=Path, metavar="DATASET")
     split.add_argument("out", type=Path, metavar="OUT")
     split.add_argument("--seed", type=whole_from(0), default=0, metavar="N")
+    split.add_argument("--group", metavar="RULE", help=GROUP_HELP)
 
     draw = command("draw", _draw, "training pictures drawn by the simulator", "parts --pictures-per-class 400 --seed 1")
     draw.add_argument("out", type=Path, metavar="OUT")
@@ -25,7 +27,8 @@ def add(command: AddCommand) -> None:
 def _split(options: argparse.Namespace) -> None:
     from training.data import write_split
 
-    counts = write_split(options.dataset, options.out, options.seed)
+    with progress_bars() as progress:
+        counts = write_split(options.dataset, options.out, options.seed, options.group, progress)
     print(f"{options.out}: " + ", ".join(f"{part} {counts.get(part, 0)}" for part in ("train", "val", "test")))
 
 

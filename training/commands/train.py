@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from training.arguments import AddCommand, between, onnx_file, side, whole_from
+from training.arguments import GROUP_HELP, AddCommand, between, onnx_file, side, whole_from
 from training.session import session
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
         help="epochs without a better one to stop (default: 4 or 8)",
     )
     add("--seed", type=whole_from(0), metavar="N", help="of the split and of all that is random (default: 0)")
+    add("--group", metavar="RULE", help=GROUP_HELP)
     add("--optimizer", choices=("adam", "sgd"), help="(default: adam)")
     add("--batch", type=whole_from(2), metavar="N", help="pictures a step (default: 32)")
     add("--lr", type=between(0, 10), help="the highest learning rate (default: from network and optimizer)")
@@ -121,7 +122,8 @@ def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progr
     }
     weights = str(options.weights) if options.weights else None
     settings = FitSettings.choose(**words, weights=weights)
-    run = Run.start(folder, options.dataset, name, settings, progress, options.size, options.crop_margin)
+    margin, group = options.crop_margin, options.group
+    run = Run.start(folder, options.dataset, name, settings, progress, options.size, margin, group)
     for line in skipped_lines(run.data.skipped):
         progress.console.print(line, soft_wrap=True, highlight=False)
     progress.console.print(dataset_table(run.data))
