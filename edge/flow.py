@@ -1,7 +1,6 @@
 """BeltFlow: how far the belt moved between two pictures, as the things that lie on it show it."""
 
 from collections import deque
-from itertools import islice
 
 import numpy as np
 
@@ -60,16 +59,15 @@ class BeltFlow:
         The error is that of the places at both ends of the window, of the steps in between, and of the
         optics; where the belt changed its speed within the window, that change is a part of it.
         """
-        count, time = len(self._recent), self._recent_s
+        recent = list(self._recent.copy())  # at once: the watch asks while the eye goes on adding
+        count, time = len(recent), sum(dt for _, dt in recent)
         if not self.settled or count < SETTLED or time <= 0:
             return None
-        speed = sum(moved for moved, _ in self._recent) / time
+        speed = sum(moved for moved, _ in recent) / time
         half = count // 2
-        early = sum(moved for moved, _ in islice(self._recent, half)) / sum(dt for _, dt in islice(self._recent, half))
-        late = sum(moved for moved, _ in islice(self._recent, half, None)) / sum(
-            dt for _, dt in islice(self._recent, half, None)
-        )
-        spread = sum((moved - speed * dt) ** 2 for moved, dt in self._recent) / count
+        early = sum(moved for moved, _ in recent[:half]) / sum(dt for _, dt in recent[:half])
+        late = sum(moved for moved, _ in recent[half:]) / sum(dt for _, dt in recent[half:])
+        spread = sum((moved - speed * dt) ** 2 for moved, dt in recent) / count
         error = 2 * float(np.hypot(np.sqrt(2) * NOISE_PX, np.sqrt(spread * count) / 2)) / time
         change = abs(late - early)
         error += (CHANGE * change if change > 2 * error else 0.0) + SYSTEMATIC * abs(speed)

@@ -88,7 +88,7 @@ class Sprites:
         through = np.round((1 - opacity) * (1 - shadow) * 255).astype(np.uint8)
         light = cv2.multiply(paint, cv2.merge([self._brightness(slope, specimen.metal)] * 4), dtype=cv2.CV_8U)
         light = cv2.min(light, cv2.merge([paint[..., 3]] * 4))[..., :3]
-        return Sprite(np.ascontiguousarray(light), cv2.merge([through] * 3), _bounds(opacity))
+        return _trimmed(light, through, _bounds(opacity))
 
     def _specimen(self, item: TrueItem) -> Specimen:
         if self._cutouts and item.label != FOREIGN:
@@ -136,6 +136,17 @@ def _shadow(opacity: np.ndarray, offset_px: np.ndarray, tall_px: float) -> np.nd
     thrown = cv2.GaussianBlur(thrown, (0, 0), max(tall_px * 0.35, 0.8))
     contact = cv2.GaussianBlur(opacity, (0, 0), max(tall_px * 0.18, 0.6))
     return np.maximum(SHADOW_DARK * thrown, 0.35 * contact)
+
+
+def _trimmed(light: np.ndarray, through: np.ndarray, solid: Box) -> Sprite:
+    """A sprite without the margin in which neither the item nor its shadow shows."""
+    x, y, w, h = cv2.boundingRect((through < 255).astype(np.uint8))
+    part = np.s_[y : y + h, x : x + w]
+    return Sprite(
+        np.ascontiguousarray(light[part]),
+        cv2.merge([through[part]] * 3),
+        Box(solid.x - x, solid.y - y, solid.width, solid.height),
+    )
 
 
 def _bounds(opacity: np.ndarray) -> Box:
