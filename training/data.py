@@ -27,6 +27,7 @@ from edge.model import Resize, to_pixels
 from edge.picture import SUFFIXES, decode_picture
 from training.errors import DatasetError, TrainingError
 from training.grouping import check_rule, draw_groups, group_names
+from training.reading import read_sound
 
 PartName = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
@@ -232,7 +233,7 @@ def read(
         """Decodes one picture into its row; returns the SHA-256 of its bytes, or what was wrong."""
         try:
             data = files[row].path.read_bytes()
-            store[row] = to_pixels(decode_picture(data, files[row].name), height, width, resize)
+            store[row] = to_pixels(read_sound(data, files[row].name), height, width, resize)
         except OSError as error:
             return PictureError(f"cannot be read ({error.strerror})")
         except PictureError as error:

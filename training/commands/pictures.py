@@ -1,14 +1,42 @@
-"""The commands about pictures: split, draw."""
+"""The commands about pictures: import, split, draw."""
 
 import argparse
 from pathlib import Path
 
-from training.arguments import GROUP_HELP, AddCommand, whole_from
+from rich.console import Console
+
+from training.arguments import GROUP_HELP, AddCommand, between, whole_from
+from training.errors import TrainingError
 from training.session import progress_bars
+
+FORMATS = ("folders", "cvat", "voc", "yolo", "coco", "csv")
 
 
 def add(command: AddCommand) -> None:
     """Adds the commands to the parser."""
+    import_ = command(
+        "import", _import, "a labelling tool's export as a dataset of class folders", "cvat-export.zip pictures"
+    )
+    import_.add_argument("source", type=Path, metavar="SOURCE", help="a folder, or the zip file that the tool wrote")
+    import_.add_argument("out", type=Path, metavar="OUT", help="the dataset folder to make")
+    import_.add_argument("--format", choices=FORMATS, help="what SOURCE is (default: as it looks)")
+    import_.add_argument(
+        "--crop-margin",
+        type=between(0, 2),
+        default=0.1,
+        metavar="SHARE",
+        help="room around a box, of its longer side; give build the same (default: %(default)s)",
+    )
+    import_.add_argument("--video", type=Path, metavar="CLIP", help="the clip of a CVAT video task")
+    import_.add_argument(
+        "--rename",
+        type=_renaming,
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="give a class another name, or join it to another; may be repeated",
+    )
+
     split = command("split", _split, "train, val and test folders, as training would draw them", "pictures parted")
     split.add_argument("dataset", type=Path, metavar="DATASET")
     split.add_argument("out", type=Path, metavar="OUT")
@@ -22,6 +50,42 @@ def add(command: AddCommand) -> None:
     )
     draw.add_argument("--seed", type=whole_from(0), default=0, metavar="N")
     draw.add_argument("--size", type=whole_from(8), metavar="N", help="all pictures N x N (default: as they come)")
+
+
+def _import(options: argparse.Namespace) -> None:
+    try:
+        from training.importing.run import import_pictures
+    except ModuleNotFoundError as error:
+        if error.name not in ("defusedxml", "yaml"):
+            raise
+        raise TrainingError(f'{error.name} is not installed; pip install "sortline[import]"') from None
+    from training.importing.summary import imported_table, left_out_lines
+
+    with progress_bars() as progress:
+        made = import_pictures(
+            options.source,
+            options.out,
+            progress,
+            form=options.format,
+            margin=options.crop_margin,
+            video=options.video,
+            rename=dict(options.rename),
+        )
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    for line in left_out_lines(made):
+        console.print(line)
+    Console().print(imported_table(made))
+    print(
+        f"{options.out}: {len(made.written)} pictures from {made.format}, {len(made.left_out)} left out; "
+        f"all of it in {options.out / 'import.json'}"
+    )
+
+
+def _renaming(text: str) -> tuple[str, str]:
+    old, sign, new = text.partition("=")
+    if not sign or not old or not new.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW, for example bolts=bolt")
+    return old, new
 
 
 def _split(options: argparse.Namespace) -> None:
