@@ -82,17 +82,17 @@ def choose(data: bytes, size: tuple[int, int], provider: str, threads: int, fold
     if (known := _remembered(path)) is not None:
         return known
     _log.info("measuring which engine is the fastest for this model, once; it takes up to %.0f s", MOST_S)
-    choice = measure(data, size, _candidates(provider, threads))
+    choice = measure(data, size, candidates(provider, threads))
     _remember(path, choice)
     return choice
 
 
-def measure(data: bytes, size: tuple[int, int], candidates: Sequence[tuple[str, int]]) -> Choice:
-    """Times every candidate (provider, threads) in turns, so that the machine's noise meets all alike."""
+def measure(data: bytes, size: tuple[int, int], among: Sequence[tuple[str, int]]) -> Choice:
+    """Times every engine of `among`, (provider, threads), in turns, so that the machine's noise meets all alike."""
     pixels = np.random.default_rng(0).integers(0, 256, (max(BATCHES), *size, 3), np.uint8)
     engines: list[Engine] = []
     left_out: list[str] = []
-    for provider, threads in candidates:
+    for provider, threads in among:
         try:
             engine = open_engine(data, provider, threads)
             engine.run(pixels[:1])
@@ -102,7 +102,7 @@ def measure(data: bytes, size: tuple[int, int], candidates: Sequence[tuple[str, 
             engines.append(engine)
     if not engines:
         raise ModelError(left_out[0] if left_out else "no engine is installed")
-    with _busy_eye():
+    with busy_eye():
         seconds = _in_turns(engines, pixels[:1])
         figures = [_figures(engine, times) for engine, times in zip(engines, seconds, strict=True)]
         best = min(one.p99_ms for one in figures)
@@ -123,7 +123,8 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sortline"
 
 
-def _candidates(provider: str, threads: int) -> list[tuple[str, int]]:
+def candidates(provider: str = "auto", threads: int = 0) -> list[tuple[str, int]]:
+    """What there is to choose from: engines by name, each with 1, 2, 4 … threads, up to the number of cores."""
     counts = [threads] if threads else sorted({1, *(2**n for n in range(1, 7) if 2**n <= cores()), min(cores(), 64)})
     return [(name, count) for name in (installed() if provider == "auto" else (provider,)) for count in counts]
 
@@ -175,8 +176,8 @@ def _batch(engine: Engine, pixels: np.ndarray, one_s: float) -> int:
 
 
 @contextmanager
-def _busy_eye() -> Iterator[None]:
-    """Keeps a thread about as busy as the eye of a line with 60 pictures a second."""
+def busy_eye() -> Iterator[None]:
+    """While it lasts a thread is about as busy as the eye of a line with 60 pictures a second."""
     stop = threading.Event()
     picture = np.zeros((720, 1280, 3), np.uint8)
 

@@ -95,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
     bench.add_argument("--scenario", action="append", metavar="NAME", help="only this one; may be given several times")
     bench.add_argument("--model", type=Path, metavar="MODEL.onnx", help="another model than the bundled one")
+    bench.add_argument("--against", type=Path, metavar="OTHER.onnx", help="a second model to time in the same turns")
 
     replay = command(
         "replay", _replay, "one clip through one or two models: which decisions differ",
@@ -235,7 +236,7 @@ def _bench(options: argparse.Namespace) -> int:
     from edge.bench import run_bench
 
     _writable(options.json, "--json")
-    return run_bench(options.scenario, options.model, options.json)
+    return run_bench(options.scenario, options.model, options.json, against=options.against)
 
 
 def _replay(options: argparse.Namespace) -> int:

@@ -43,12 +43,15 @@ def run_bench(
     json_path: Path | None = None,
     *,
     effort: float = 1.0,
+    against: Path | None = None,
 ) -> int:
     """Measures the named scenarios, all of them without names, and prints a table for each.
 
     model is the file to measure with, the bundled one by default. json_path gets everything, and is
     written anew after each scenario, so that a run that is cut short leaves what it had. effort is the
     share of the usual measuring time (1 takes about two and a half minutes for all).
+
+    against is a second model file; the scenario `model` measures it in the same turns.
 
     Returns 0, or 1 when a scenario could not be measured; a bar that does not hold is a finding, not a
     failure. Raises ConfigError for a name that is no scenario, ModelError for a file that is no model.
@@ -57,6 +60,8 @@ def run_bench(
     model = (model or bundled_model()).resolve()
     classifier = Classifier(model, "cpu")
     card = classifier.card
+    if against is not None:
+        against = Classifier(against.resolve(), "cpu").path
     screen = Screen()
     about_machine = describe()
     about_model = {
@@ -80,7 +85,7 @@ def run_bench(
         started, others = perf_counter(), Others()
         try:
             with screen.progress(name) as say:
-                findings = SCENARIOS[name](Bench(model, card.classes, effort, say))
+                findings = SCENARIOS[name](Bench(model, card.classes, effort, say, against))
         except SortlineError as error:
             screen.failed(name, error)
             content["scenarios"][name] = {"failed": str(error)}

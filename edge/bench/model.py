@@ -1,8 +1,7 @@
 """Scenario `model`: what one inference takes, by provider, threads and batch."""
 
 import random
-from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from time import perf_counter, process_time
 
@@ -11,10 +10,14 @@ import numpy as np
 from edge.bench.findings import Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
 from edge.bench.peer import Peer, PeerError
 from edge.bench.scenario import Bench
-from edge.engines import OPENVINO, PROVIDERS, cores, installed
+from edge.choice import Choice, busy_eye, candidates
+from edge.choice import measure as choose_anew
+from edge.engines import OPENVINO, PROVIDERS, installed
 from edge.model import Classifier
 
 SECONDS = 20.0
+EYE_SECONDS = 8.0
+AGAINST = "other file, cpu"  # what --against names
 BATCHES = (1, 4)
 RUNS_A_TURN = 8
 WARM_UP_RUNS = 2  # after another engine's turn the caches hold the other engine's weights
@@ -29,17 +32,29 @@ class Engine:
         rng = np.random.default_rng(1)
         self._pixels = rng.integers(0, 256, (max(BATCHES), card.height, card.width, 3), np.uint8)
 
-    def measure(self, runs: int, batch: int = 1) -> Runs:
-        """So many inferences in a row, after two that do not count."""
+    def measure(self, runs: int, batch: int = 1, eye: bool = False) -> Runs:
+        """So many inferences in a row, after two that do not count; with a busy eye beside it where that is asked."""
         pixels, seconds = self._pixels[:batch], []
-        for _ in range(WARM_UP_RUNS):
-            self._classifier.run(pixels)
-        cpu = process_time()
-        for _ in range(runs):
-            start = perf_counter()
-            self._classifier.run(pixels)
-            seconds.append(perf_counter() - start)
-        return Runs(seconds, process_time() - cpu)
+        with busy_eye() if eye else nullcontext():
+            for _ in range(WARM_UP_RUNS):
+                self._classifier.run(pixels)
+            cpu = process_time()
+            for _ in range(runs):
+                start = perf_counter()
+                self._classifier.run(pixels)
+                seconds.append(perf_counter() - start)
+            return Runs(seconds, process_time() - cpu)
+
+
+class Chooser:
+    """What `auto` would choose for a file, measured anew in a process of its own."""
+
+    def __init__(self, model: Path) -> None:
+        self._model = model
+
+    def choose(self) -> Choice:
+        card = Classifier(self._model, "cpu").card
+        return choose_anew(self._model.read_bytes(), (card.height, card.width), candidates())
 
 
 def measure(bench: Bench) -> Findings:
@@ -48,7 +63,7 @@ def measure(bench: Bench) -> Findings:
     notes = [f"Not installed here, so not measured: {', '.join(missing)}."] if missing else []
     with ExitStack() as stack:
         engines: dict[tuple[str, int], Peer] = {}
-        for provider, threads in _engines():
+        for provider, threads in candidates():
             bench.say(f"starting {provider} with {_threads(threads)}")
             try:
                 name = f"{provider}, {_threads(threads)}"
@@ -57,21 +72,24 @@ def measure(bench: Bench) -> Findings:
                 notes.append(f"{error}.")
                 continue
             engines[provider, threads] = stack.enter_context(engine)
-        measured = _in_turns(bench, engines)
-    return Findings((_table(measured),), notes=tuple(notes))
+        against = None
+        if bench.against is not None:
+            against = stack.enter_context(Peer("the file to compare with", Engine, model=bench.against, provider="cpu"))
+        measured = _in_turns(bench, engines, against)
+        beside = _beside_an_eye(bench, engines)
+    bench.say("what auto chooses")
+    with Peer("auto", Chooser, model=bench.model) as chooser:
+        choice: Choice = chooser.call("choose", timeout_s=120)
+    notes += [f"auto: {choice.why}.", *(f"auto left out {one}." for one in choice.left_out)]
+    return Findings((_table(measured), _choice_table(beside, choice)), notes=tuple(notes))
 
 
-def _engines() -> Iterator[tuple[str, int]]:
-    """Each installed provider with 1, 2, 4 … threads, up to the number of cores."""
-    counts = [1]
-    while counts[-1] < cores():
-        counts.append(min(counts[-1] * 2, cores()))
-    for provider in installed():
-        yield from ((provider, threads) for threads in counts)
-
-
-def _in_turns(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[tuple[str, int, int], Runs]:
+def _in_turns(
+    bench: Bench, engines: dict[tuple[str, int], Peer], against: Peer | None
+) -> dict[tuple[str, int, int], Runs]:
     """Inferences by provider, threads and batch, in turns, so that whatever else the machine does meets all alike."""
+    if against is not None:
+        engines = {**engines, (AGAINST, 1): against}
     rows = {(*key, batch): Runs() for batch in BATCHES for key in engines}
     order, chance = list(rows), random.Random(1)
     ends = perf_counter() + bench.seconds(SECONDS)
@@ -84,6 +102,50 @@ def _in_turns(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[tuple[
             engine = engines[provider, threads]
             rows[provider, threads, batch].add(engine.call("measure", runs=RUNS_A_TURN, batch=batch, timeout_s=120))
     return rows
+
+
+def _beside_an_eye(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[tuple[str, int], Runs]:
+    """One picture a call on every engine, in turns, while a thread of its process is as busy as an eye."""
+    rows = {key: Runs() for key in engines}
+    ends = perf_counter() + bench.seconds(EYE_SECONDS)
+    while engines and (perf_counter() < ends or not all(runs.seconds for runs in rows.values())):
+        bench.say(f"beside a busy eye, {max(ends - perf_counter(), 0):.0f} s left")
+        for key, engine in engines.items():
+            rows[key].add(engine.call("measure", runs=RUNS_A_TURN, eye=True, timeout_s=120))
+    return rows
+
+
+def _choice_table(beside: dict[tuple[str, int], Runs], choice: Choice) -> Table:
+    p99 = {key: percentile(runs.seconds, 0.99) for key, runs in beside.items()}
+    best = min((value for value in p99.values() if value), default=None)
+    rows: list[dict[str, Figure]] = [
+        {
+            "provider": provider,
+            "threads": threads,
+            "p50_ms": milliseconds(percentile(runs.seconds, 0.5)),
+            "p99_ms": milliseconds(p99[provider, threads]),
+            "to_best": ratio(p99[provider, threads], best),
+            "chosen": "auto" if (provider, threads) == (choice.provider, choice.threads) else "",
+            "runs": len(runs.seconds),
+        }
+        for (provider, threads), runs in beside.items()
+    ]
+    return Table(
+        "auto",
+        "What auto chooses",
+        "One picture a call while another thread is as busy as the line's eye; each engine in a process of its own, "
+        "in turns. `auto` has made its own, shorter measurement in one process, as at a line's first start.",
+        (
+            Column("provider", "provider"),
+            Column("threads", "threads"),
+            Column("p50_ms", "p50", "ms"),
+            Column("p99_ms", "p99", "ms"),
+            Column("to_best", "p99 to the best", "x"),
+            Column("chosen", "chosen"),
+            Column("runs", "runs"),
+        ),
+        rows,
+    )
 
 
 def _table(measured: dict[tuple[str, int, int], Runs]) -> Table:

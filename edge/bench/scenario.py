@@ -13,12 +13,14 @@ class Bench:
 
     effort is the share of the usual measuring time: 1 for figures to rely on, less to see that all of
     it works. classes are the model's. say shows one line of progress.
+    against is another model file to measure beside it, as the same network before its quantization.
     """
 
     model: Path
     classes: tuple[str, ...]
     effort: float
     say: Callable[[str], None]
+    against: Path | None = None
 
     def seconds(self, usual: float) -> float:
         """How long to measure what usually takes so many seconds."""

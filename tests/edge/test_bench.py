@@ -45,12 +45,24 @@ def measured(name: str, model: Path, tmp_path: Path) -> dict[str, Any]:
 
 
 def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model: Path, tmp_path: Path) -> None:
-    rows = measured("model", model, tmp_path)["tables"]["model"]["rows"]
+    tables = measured("model", model, tmp_path)["tables"]
+    rows = tables["model"]["rows"]
     cpu = [row for row in rows if row["provider"] == "cpu"]
     assert {row["batch"] for row in cpu} == {1, 4}
     assert {1, len(os.sched_getaffinity(0))} <= {row["threads"] for row in cpu}
     assert rows[0]["to_first_row"] == 1
     assert all(0 < row["p50_ms"] <= row["p99_ms"] and row["runs"] >= 8 for row in rows)
+    chosen = [row for row in tables["auto"]["rows"] if row["chosen"] == "auto"]
+    assert len(chosen) == 1
+    assert min(row["to_best"] for row in tables["auto"]["rows"]) == 1
+
+
+def test_another_file_is_timed_in_the_same_turns(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    other = write_model(tmp_path / "other.onnx")
+    assert run_bench(["model"], model, path, effort=0.01, against=other) == 0
+    rows = json.loads(path.read_text())["scenarios"]["model"]["tables"]["model"]["rows"]
+    assert sum(row["provider"].startswith("other file") for row in rows) == 2
 
 
 def test_every_way_to_the_models_input_is_measured(model: Path, tmp_path: Path) -> None:
