@@ -42,7 +42,7 @@ from edge.mind import Mind
 from edge.model import Classifier
 from edge.outputs import Output
 from edge.parts import encoder_class, output_class
-from edge.priority import ask_for_precedence, hand_over_quickly
+from edge.priority import ask_for_precedence, hand_over_quickly, with_precedence
 from edge.records import Actuation, Decision, Frame, Item, View
 from edge.stats import Distribution
 from edge.trigger import Trigger
@@ -89,7 +89,9 @@ class Line:
         self._stop_once = threading.Lock()
         self._stopped = False
 
-        self.classifier = Classifier(config.model.path, config.model.provider, config.model.threads)
+        self.classifier = with_precedence(
+            lambda: Classifier(config.model.path, config.model.provider, config.model.threads)
+        )
         config.check_classes(self.classifier.card.classes)
         _log.info("%s: %s", config.model.path, self.classifier.choice.why)
         self.started_at = self.clock.now()

@@ -8,10 +8,13 @@ need precedence too: not real-time, which could take a whole core, but a lower n
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
+Done = TypeVar("Done")
 NICE = -15
 # How long a thread may keep the interpreter when another one waits for it; Python's default is 5 ms.
 SWITCH_S = 0.0005
@@ -42,6 +45,27 @@ def ask_for_precedence() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     except (AttributeError, OSError):
         return
+
+
+def with_precedence(work: Callable[[], Done]) -> Done:
+    """Does a piece of work in a thread of its own that has precedence; what it raises is raised here.
+
+    Threads that the work starts, as the pool of a model's engine, inherit the precedence: a classifying
+    thread that waits for a pool that ordinary programs hold back would gain nothing by its own.
+    """
+    outcome: Future[Done] = Future()
+
+    def run() -> None:
+        ask_for_precedence()
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=run, name="sortline-start", daemon=True)
+    thread.start()
+    thread.join()
+    return outcome.result()
 
 
 @contextmanager
