@@ -24,10 +24,10 @@ from rich.progress import Progress
 
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
-from edge.picture import SUFFIXES, decode_picture
+from edge.picture import SUFFIXES
 from training.errors import DatasetError, TrainingError
 from training.grouping import check_rule, draw_groups, group_names
-from training.reading import read_sound
+from training.reading import read_header, read_sound
 
 PartName = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
@@ -201,9 +201,11 @@ def default_size(files: Sequence[File], looks: int = 200) -> int:
     sides = []
     for file in files[::step]:
         try:
-            sides.append(max(decode_picture(file.path.read_bytes()).shape[:2]))
+            header = read_header(file.path.read_bytes())
         except (PictureError, OSError):
             continue  # it is named when the dataset is loaded
+        if header:
+            sides.append(max(header.width, header.height))
     median = float(np.median(sides)) if sides else MAX_DEFAULT_SIZE
     return int(min(max(-(-median // 32) * 32, 64), MAX_DEFAULT_SIZE))
 

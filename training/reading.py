@@ -17,6 +17,7 @@ from edge.picture import decode_picture
 
 MAX_PIXELS = 150_000_000  # 450 MB decoded; below where Pillow refuses of itself
 LARGE_PIXELS = 25_000_000  # such pictures are decoded one at a time
+_MOST = f"at most {MAX_PIXELS // 1_000_000} million pixels are read"
 _one_large = threading.Lock()
 
 
@@ -32,13 +33,15 @@ class Header:
 
 
 def read_header(data: bytes) -> Header | None:
-    """The header of a picture file, None where Pillow knows none; Image.DecompressionBombError for a giant."""
+    """The header of a picture file, None where Pillow knows none; PictureError for one far beyond MAX_PIXELS."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with _opened(data) as image:
                 frames = int(getattr(image, "n_frames", 1))
                 return Header(image.format or "", image.width, image.height, image.mode, frames)
+    except Image.DecompressionBombError:
+        raise PictureError(f"is far too large; {_MOST}") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, EOFError, TypeError, KeyError, IndexError):
         return None
 
@@ -49,13 +52,12 @@ def read_sound(data: bytes, name: str = "the picture") -> np.ndarray:
     Raises PictureError, naming the picture, also for one that is cut short (the decoder would make
     up the rest, in grey) and for one of more than MAX_PIXELS.
     """
-    most = f"at most {MAX_PIXELS // 1_000_000} million pixels are read"
     try:
         header = read_header(data)
-    except Image.DecompressionBombError:
-        raise PictureError(f"{name}: is far too large; {most}") from None
+    except PictureError as error:
+        raise PictureError(f"{name}: {error}") from None
     if header and header.width * header.height > MAX_PIXELS:
-        raise PictureError(f"{name}: is {header.width} x {header.height} pixels; {most}")
+        raise PictureError(f"{name}: is {header.width} x {header.height} pixels; {_MOST}")
     if is_cut_short(data):
         raise PictureError(f"{name}: is cut short; the end of the picture is missing")
     if header and header.width * header.height > LARGE_PIXELS:

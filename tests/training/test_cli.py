@@ -135,7 +135,7 @@ def test_a_wrong_input_gets_one_clear_sentence_and_an_exit_status(
 
 
 def test_every_command_s_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("build", "fit", "export", "quantize", "evaluate", "package", "split", "draw", "import"):
+    for command in ("build", "fit", "export", "quantize", "evaluate", "package", "split", "draw", "import", "audit"):
         with pytest.raises(SystemExit) as exit_:
             main([command, "--help"])
         assert exit_.value.code == 0

@@ -1,4 +1,4 @@
-"""The commands about pictures: import, split, draw."""
+"""The commands about pictures: import, audit, split, draw."""
 
 import argparse
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from training.arguments import GROUP_HELP, AddCommand, between, whole_from
-from training.errors import TrainingError
-from training.session import progress_bars
+from training.errors import InputError, TrainingError
+from training.session import progress_bars, session
 
 FORMATS = ("folders", "cvat", "voc", "yolo", "coco", "csv")
 
@@ -36,6 +36,16 @@ def add(command: AddCommand) -> None:
         metavar="OLD=NEW",
         help="give a class another name, or join it to another; may be repeated",
     )
+
+    audit = command(
+        "audit", _audit, "whether a dataset is sound: duplicates, leaks, labels, light", "pictures --report audit.html"
+    )
+    audit.add_argument("dataset", type=Path, metavar="DATASET")
+    audit.add_argument("--report", type=Path, metavar="FILE.html", help="a page with the pictures in question")
+    audit.add_argument("--json", type=Path, metavar="FILE", help="also write all findings here")
+    audit.add_argument("--group", metavar="RULE", help=GROUP_HELP)
+    audit.add_argument("--seed", type=whole_from(0), default=0, metavar="N", help="of the split that is judged")
+    audit.add_argument("--skip-labels", action="store_true", help="do not look for wrong labels, which needs a network")
 
     split = command("split", _split, "train, val and test folders, as training would draw them", "pictures parted")
     split.add_argument("dataset", type=Path, metavar="DATASET")
@@ -79,6 +89,32 @@ def _import(options: argparse.Namespace) -> None:
         f"{options.out}: {len(made.written)} pictures from {made.format}, {len(made.left_out)} left out; "
         f"all of it in {options.out / 'import.json'}"
     )
+
+
+def _audit(options: argparse.Namespace) -> None:
+    if options.report and options.report.suffix != ".html":
+        raise InputError(f"{options.report}: the page to write must end in .html")
+    with session(options) as progress:
+        from training.audit.page import audit_table, render
+        from training.audit.run import audit
+        from training.files import write_atomically
+
+        found = audit(options.dataset, progress, options.group, options.seed, not options.skip_labels)
+        if options.json:
+            write_atomically(options.json, found.to_json().encode())
+        if options.report:
+            write_atomically(options.report, render(found, options.command, progress).encode())
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    for note in found.notes:
+        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {note}")
+    console.print(audit_table(found))
+    if options.report:
+        print(f"{options.report}: the pictures in question")
+    if found.faults:
+        raise TrainingError(
+            f"{options.dataset}: {found.faults} kind{'s' if found.faults > 1 else ''} of fault that "
+            f"spoil{'' if found.faults > 1 else 's'} a training or its measure"
+        )
 
 
 def _renaming(text: str) -> tuple[str, str]:
