@@ -13,6 +13,7 @@ from edge.config import LineConfig
 from edge.errors import SortlineError
 from edge.model import Classifier
 from edge.parts import eye_class, output_class
+from edge.web.listen import listen, token_for, url_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ def check_line(config: LineConfig) -> Iterator[Check]:
         except SortlineError as error:
             yield Check(f"outputs.{name}", False, str(error))
     yield from _photo_eyes(config)
+    if config.web.enabled:
+        yield _web(config)
 
 
 def _photo_eyes(config: LineConfig) -> Iterator[Check]:
@@ -69,6 +72,16 @@ def _model(config: LineConfig) -> Check:
     took_ms = (perf_counter() - start) * 1e3
     text = f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}, {took_ms:.1f} ms"
     return Check("model", True, f"{text} on {classifier.choice.why}")
+
+
+def _web(config: LineConfig) -> Check:
+    """Takes the port for a moment; a line that runs already has it."""
+    try:
+        with listen(config.web) as sock:
+            token = token_for(config.web, sock)
+            return Check("web", True, f"{url_of(sock)} is free, {'asks for the token' if token else 'open to all'}")
+    except SortlineError as error:
+        return Check("web", False, str(error))
 
 
 def _camera(config: LineConfig) -> Check:

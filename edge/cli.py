@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, NoReturn
 
 from edge import __version__
-from edge.errors import ConfigError, ModelError, PictureError, SortlineError
+from edge.errors import CameraError, ConfigError, ModelError, OutputError, PictureError, SortlineError, WebError
 from edge.logs import log_to_screen
 
 DEMO_SECONDS = 20.0
@@ -133,6 +133,10 @@ def _run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         # What only shows when the model is loaded is told with the file's name too.
         raise ConfigError(str(error).replace("the configuration:", f"{options.config}:")) from None
+    except CameraError as error:
+        raise CameraError(f"{options.config}: camera.source: {error}") from None
+    except (OutputError, WebError) as error:
+        raise type(error)(f"{options.config}: {error}") from None
 
 
 def _load(path: Path) -> Any:
@@ -196,7 +200,10 @@ def _check(options: argparse.Namespace) -> int:
 
     results = list(check_line(_load(options.config)))
     print_checks(results)
-    return 0 if all(result.ok for result in results) else 1
+    failed = [result.part for result in results if not result.ok]
+    if failed:
+        print(f"sortline: {options.config}: {', '.join(failed)} failed", file=sys.stderr)
+    return 1 if failed else 0
 
 
 def _cameras(options: argparse.Namespace) -> int:

@@ -96,10 +96,14 @@ class ViewQueue:
     the newest look, and the age of a processed frame cannot grow. Items that have had the fewest
     views come first, among them the one farthest along the belt. When full, the item that has had
     most views gives way.
+
+    newest_first is for pictures that are an item each, of which no newer look ever comes: the newest
+    one is taken alone, and when full the oldest gives way. So what is classified is fresh, however
+    slow the classifier is.
     """
 
-    def __init__(self, clock: Clock, most: int = 64) -> None:
-        self._clock, self._most = clock, most
+    def __init__(self, clock: Clock, most: int = 64, newest_first: bool = False) -> None:
+        self._clock, self._most, self._newest_first = clock, most, newest_first
         self._waiting: dict[int, Waiting] = {}
         self._had: dict[int, int] = {}
         self._place: dict[int, float] = {}
@@ -119,7 +123,7 @@ class ViewQueue:
                     return
             elif len(self._waiting) >= self._most:
                 self.replaced += 1
-                self._drop(max(self._waiting, key=lambda i: (self._had[i], self._place[i])))
+                self._drop(max(self._waiting, key=self._rank))
             self._waiting[item_id] = waiting
             self._had[item_id], self._place[item_id] = views_had, item_mm
             self._ready.notify()
@@ -129,7 +133,7 @@ class ViewQueue:
         with self._ready:
             if not self._waiting and not self._closed:
                 self._ready.wait(timeout_s)
-            order = sorted(self._waiting, key=lambda i: (self._had[i], self._place[i]))[:most]
+            order = sorted(self._waiting, key=self._rank)[: 1 if self._newest_first else most]
             return [self._drop(item_id) for item_id in order]
 
     def forget(self, item_id: int) -> None:
@@ -148,6 +152,12 @@ class ViewQueue:
         with self._ready:
             self._closed = True
             self._ready.notify_all()
+
+    def _rank(self, item_id: int) -> tuple[int, float]:
+        """The smaller, the sooner it is classified."""
+        if self._newest_first:
+            return 0, -self._waiting[item_id].view.captured_at
+        return self._had[item_id], self._place[item_id]
 
     def _drop(self, item_id: int) -> Waiting:
         del self._had[item_id], self._place[item_id]

@@ -45,7 +45,7 @@ class Mind:
         self._belt, self._clock = belt, clock
         self._decider = Decider(config, classifier.card)
         self.hand: Hand | None = None
-        self.queue = ViewQueue(clock)
+        self.queue = ViewQueue(clock, newest_first=config.items.mode == "frame")
         self.latency = Distribution()
         self.stages = {name: Distribution() for name in ("queueing", "classifying", "margin")}
         self.late_results = 0

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import re
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -13,6 +14,9 @@ from edge.errors import ConfigError
 from edge.eyes import ConfirmSettings, TriggerSettings
 from edge.outputs import Output, OutputSettings
 from edge.settings import Settings
+
+SECRET = re.compile(r"(?i)source|pass|pwd|secret|token|auth")
+"""Keys whose values are never shown."""
 
 OUTPUT_TYPES = ("callback", "log")
 ENCODER_TYPES = ("modbus", "simulated")
@@ -158,7 +162,9 @@ def sentence(model: type[BaseModel], error: Any, table: str = "") -> str:
         return f"{key} is not a key of {where} ({hint}it has: {', '.join(known)})"
     if kind == "missing":
         return f"{key} is missing"
-    return f"{key} = {error['input']!r}: {said[0].lower() + said[1:]}"
+    # A source may hold a password, whatever it was meant to be.
+    value = "" if SECRET.search(key) else f" = {error['input']!r}"
+    return f"{key}{value}: {said[0].lower() + said[1:]}"
 
 
 def _key(loc: tuple[Any, ...]) -> str:

@@ -94,6 +94,15 @@ class Source(Protocol):
         ...
 
 
+# With one slash too: so it stands in a path that was made of it, and where somebody mistyped it.
+_ADDRESS = r"[A-Za-z][A-Za-z0-9+.-]+:/+"
+
+
+def is_address(source: str | int) -> bool:
+    """Whether a source is written like a URL, of whatever kind."""
+    return re.match(rf"\s*{_ADDRESS}", str(source)) is not None
+
+
 def kind_of(source: str | int) -> Kind:
     """What a `source` names, by its form alone; only a folder is looked up on the disk."""
     text = str(source).strip()
@@ -159,13 +168,13 @@ def redacted(text: str | int) -> str:
     Everything before the last @ of a URL goes, because a password may itself hold a slash or an @.
     """
     text = str(text)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+    if re.match(rf"\s*{_ADDRESS}", text):
         return _redacted_url(text)
-    return re.sub(r"[A-Za-z][A-Za-z0-9+.-]*://\S+", lambda match: _redacted_url(match[0]), text)
+    return re.sub(rf"{_ADDRESS}\S+", lambda match: _redacted_url(match[0]), text)
 
 
 def _redacted_url(url: str) -> str:
-    scheme, _, rest = url.partition("://")
+    scheme, rest = re.split(r":/+", url, maxsplit=1)
     before, at, rest = rest.rpartition("@")
     if "?" in before:  # a password with a question mark in it, or a query with an @: nothing is sure
         return f"{scheme}://…"

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.camera import CameraSettings, Shot
+from edge.camera import CameraSettings, Shot, is_address, redacted
 from edge.clock import Clock
 from edge.errors import CameraError
 
@@ -31,6 +31,9 @@ class Clip:
     timestamps = "file"
 
     def __init__(self, settings: CameraSettings, clock: Clock) -> None:
+        if is_address(settings.source):
+            there = "there are rtsp://, rtsps://, http:// and https://, and files by their path"
+            raise CameraError(f"{redacted(settings.source)}: is no kind of address that is read ({there})")
         self._path = Path(str(settings.source))
         _refuse_what_is_no_file(self._path)
         _quieten()

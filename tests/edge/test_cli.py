@@ -313,3 +313,26 @@ def test_what_would_never_end_or_never_begin_is_refused(model: Path, tmp_path: P
     done = sortline(*(word.format(line=path) for word in words))
     one_sentence(done)
     assert done.returncode == 2
+
+
+def test_check_tries_the_web_port_and_names_the_file(model: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        path = line(tmp_path, model)
+        path.write_text(path.read_text().replace("enabled = false", f"port = {port}"))
+        busy = sortline("check", path)
+    assert busy.returncode == 1
+    assert f"web.port {port} on 127.0.0.1 is in use" in " ".join(busy.stdout.split())
+    assert busy.stderr.strip() == f"sortline: {path}: web failed"
+    free = sortline("check", path)
+    assert free.returncode == 0, free.stderr
+    assert f"http://127.0.0.1:{port}/ is free" in free.stdout
+
+
+def test_what_only_shows_while_a_line_starts_is_told_with_the_files_name(model: Path, tmp_path: Path) -> None:
+    path = line(tmp_path, model, source=tmp_path / "gone.mp4")
+    done = sortline("run", path)
+    assert done.returncode == 1
+    assert done.stderr.strip() == f"sortline: {path}: camera.source: {tmp_path / 'gone.mp4'}: no such file"

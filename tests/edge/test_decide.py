@@ -66,8 +66,8 @@ def test_without_a_single_view_the_item_goes_to_the_default_lane_for_the_given_r
     assert (verdict.lane.name, verdict.label, verdict.reason) == ("rest", None, "overload")
 
 
-def waiting(item_id: int, seq: int = 0, last: bool = False) -> Waiting:
-    return Waiting(View(item_id, seq, 0.0, 0.0, Box(0, 0, 4, 4), np.zeros((4, 4, 3), np.uint8), last=last), 0, 0, 0)
+def waiting(item_id: int, seq: int = 0, last: bool = False, at: float = 0.0) -> Waiting:
+    return Waiting(View(item_id, seq, at, 0.0, Box(0, 0, 4, 4), np.zeros((4, 4, 3), np.uint8), last=last), 0, 0, 0)
 
 
 def test_a_newer_view_of_an_item_replaces_the_one_that_waits() -> None:
@@ -92,6 +92,15 @@ def test_a_full_queue_lets_go_of_the_item_that_has_had_most_views() -> None:
     queue.offer(waiting(2), 0.0, views_had=0)
     queue.offer(waiting(3), 0.0, views_had=0)
     assert sorted(one.view.item_id for one in queue.take(8, 0.0)) == [2, 3]
+
+
+def test_of_pictures_that_are_an_item_each_the_newest_is_taken_and_the_oldest_gives_way() -> None:
+    queue = ViewQueue(MonotonicClock(), most=2, newest_first=True)
+    for number in (1, 2, 3):
+        queue.offer(waiting(number, at=number / 10), item_mm=number, views_had=0)
+    assert [one.view.item_id for one in queue.take(8, 0.0)] == [3]
+    assert [one.view.item_id for one in queue.take(8, 0.0)] == [2]
+    assert (len(queue), queue.replaced) == (0, 1)
 
 
 def test_a_closed_queue_gives_what_it_has_and_takes_no_more() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge.camera import CameraSettings, Source, driver_of, is_recorded, kind_of, open_source, redacted
 from edge.clock import MonotonicClock
 from edge.config import LineConfig
-from edge.errors import CameraError
+from edge.errors import CameraError, ConfigError
 from tests.edge.camera.sources import Still, Three
 
 
@@ -98,6 +98,8 @@ def test_a_device_that_is_not_there_is_told_with_the_way_to_find_one() -> None:
         ("http://camera/video?user=admin&pwd=secret", "http://camera/video?…"),
         ("rtsp://camera/user=admin_password=secret_channel=1.sdp", "rtsp://camera/user=…"),
         ("it was rtsp://a:b@c/d, twice", "it was rtsp://…@c/d, twice"),
+        ("rtsp:/admin:secret@camera/belt", "rtsp://…@camera/belt"),  # mistyped, or made a path
+        (" rtsp://admin:sec ret@camera/belt", " rtsp://…@camera/belt"),
         ("/dev/video0", "/dev/video0"),
         ("pictures/a@b?c/*.jpg", "pictures/a@b?c/*.jpg"),
     ],
@@ -124,3 +126,27 @@ def test_the_processes_that_hold_a_camera_import_nothing_slow() -> None:
     code = "import sys, edge.capture.opencv; print(sorted({'pydantic', 'flask', 'onnxruntime'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "source", ["rtmp://admin:secret@camera/belt", "rtsp:/admin:secret@camera/belt", "file:///a.mp4"]
+)
+def test_an_address_that_is_not_read_is_refused_with_those_that_are(source: str) -> None:
+    with pytest.raises(
+        CameraError, match=r"is no kind of address that is read \(there are rtsp://.*by their path"
+    ) as error:
+        open_source(CameraSettings(source=source), MonotonicClock())
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("source", [["rtsp://a:secret@camera/1"], {"url": "rtsp://a:secret@camera/1"}])
+def test_a_source_of_the_wrong_form_is_refused_without_being_shown(source: object) -> None:
+    content = {
+        "model": {"path": "m.onnx"},
+        "camera": {"source": source},
+        "belt": {"pixels_per_mm": 1, "speed_mm_s": 1},
+        "lanes": [{"name": "rest", "default": True}],
+    }
+    with pytest.raises(ConfigError, match=r"camera\.source.*should be a valid string") as error:
+        LineConfig.parse(content)
+    assert "secret" not in str(error.value)
