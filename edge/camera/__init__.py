@@ -21,6 +21,10 @@ from edge.settings import Settings
 Kind = Literal["device", "stream", "aravis", "simulated", "folder", "clip"]
 
 
+LEAST_PX = 16
+"""No side of a picture may be shorter: nothing can be seen in it, and it is no camera's."""
+
+
 class CameraSettings(Settings):
     """The [camera] table. Sizes in pixels, times in seconds unless the name says milliseconds.
 
@@ -33,8 +37,8 @@ class CameraSettings(Settings):
 
     source: str | int = Field(union_mode="left_to_right", repr=False)  # it may hold a password
     type: str | None = None
-    width: int | None = Field(default=None, ge=16, le=16384)
-    height: int | None = Field(default=None, ge=16, le=16384)
+    width: int | None = Field(default=None, ge=LEAST_PX, le=16384)
+    height: int | None = Field(default=None, ge=LEAST_PX, le=16384)
     fps: float | None = Field(default=None, gt=0, le=1000)
     fourcc: str | None = Field(default=None, min_length=4, max_length=4)
     exposure_ms: float | None = Field(default=None, gt=0, le=10_000)

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.camera import CameraSettings, Shot, is_address, redacted
+from edge.camera import LEAST_PX, CameraSettings, Shot, is_address, redacted
+from edge.camera.health import too_small
 from edge.clock import Clock
 from edge.errors import CameraError
 
@@ -45,6 +46,9 @@ class Clip:
         if self._next is None:
             self._capture.release()
             raise CameraError(f"{self._path}: is not a video file that can be decoded, or it is damaged")
+        if min(self._next.shape[:2]) < LEAST_PX:
+            self._capture.release()
+            raise CameraError(f"{self._path}: its pictures are {too_small(self._next)}")
         self.backend = f"OpenCV {self._capture.getBackendName()}"
         self._forced_fps = settings.fps
         fps = settings.fps or self._capture.get(cv2.CAP_PROP_FPS)
@@ -101,6 +105,8 @@ class Clip:
             raise CameraError(
                 f"{self._path}: is cut or damaged: {self._count} of about {self._promised:.0f} pictures were there"
             )
+        if _is_cut_gif(self._path):
+            raise CameraError(f"{self._path}: is cut or damaged: it has no end after its {self._count} pictures")
 
 
 def _refuse_what_is_no_file(path: Path) -> None:
@@ -112,6 +118,18 @@ def _refuse_what_is_no_file(path: Path) -> None:
         raise CameraError(f"{path}: may not be read by this user")
     if path.stat().st_size == 0:
         raise CameraError(f"{path}: is empty (0 bytes)")
+
+
+def _is_cut_gif(path: Path) -> bool:
+    """A GIF does not say how many pictures it has, but ends with a trailer (GIF89a specification, section 27)."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GIF8":
+                return False
+            file.seek(-min(path.stat().st_size, 1 << 12), os.SEEK_END)
+            return not file.read().rstrip(b"\0").endswith(b";")
+    except OSError:
+        return False  # it is gone since; what was read was whole
 
 
 def _bgr(pixels: np.ndarray) -> np.ndarray:

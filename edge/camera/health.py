@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.camera import CameraSettings
+from edge.camera import LEAST_PX, CameraSettings
 from edge.errors import CameraError
 
 STEP = 16
@@ -169,8 +169,15 @@ class Health:
         return [Sign("camera_changed", cause, "their own times are used, so positions hold", not odd)]
 
 
+def too_small(pixels: np.ndarray) -> str:
+    """What there is to say of a picture with too short a side."""
+    return f"{pixels.shape[1]}x{pixels.shape[0]}; at least {LEAST_PX}x{LEAST_PX} pixels are needed"
+
+
 def _checked(pixels: np.ndarray) -> np.ndarray:
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         what = f"{pixels.dtype} {list(pixels.shape)}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise CameraError(f"it gave a picture of {what}; a source gives uint8 [height, width, 3], BGR")
+    if min(pixels.shape[:2]) < LEAST_PX:
+        raise CameraError(f"it gave a picture of {too_small(pixels)}")
     return pixels

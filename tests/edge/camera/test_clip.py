@@ -3,6 +3,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -71,6 +72,38 @@ def test_a_file_that_is_cut_gives_its_good_pictures_and_then_says_so(make_clip: 
         while clip.read() is not None:
             count += 1
     assert 20 <= count <= 30
+
+
+def test_a_gif_that_is_cut_says_so_too_though_it_promises_no_number(shared_data: Path, tmp_path: Path) -> None:
+    whole = (shared_data / "belt" / "bolt.gif").read_bytes()
+    path = tmp_path / "cut.gif"
+    path.write_bytes(whole[: len(whole) // 2])
+    clip, count = clip_of(path), 0
+    with pytest.raises(CameraError, match=r"cut\.gif: is cut or damaged: it has no end after its \d+ pictures"):
+        while clip.read() is not None:
+            count += 1
+    assert 10 <= count <= 25
+
+
+@pytest.mark.parametrize("size", [(2, 2), (2000, 2), (2, 2000)])
+def test_a_clip_of_slivers_is_refused_in_words(size: tuple[int, int], tmp_path: Path) -> None:
+    path = tmp_path / "sliver.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 25.0, size)
+    for _ in range(3):
+        writer.write(np.zeros((size[1], size[0], 3), np.uint8))
+    writer.release()
+    with pytest.raises(CameraError, match=rf"sliver\.avi: its pictures are {size[0]}x{size[1]}; at least 16x16 pixels"):
+        clip_of(path)
+
+
+def test_a_grey_clip_becomes_bgr(tmp_path: Path) -> None:
+    path = tmp_path / "grey.avi"
+    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"FFV1"), 25.0, (64, 48), False)
+    writer.write(np.full((48, 64), 77, np.uint8))
+    writer.release()
+    (shot,) = shots_of(clip_of(path))
+    assert shot.pixels.shape == (48, 64, 3)
+    assert np.abs(shot.pixels.astype(int) - 77).max() <= 2
 
 
 def test_a_film_whose_index_is_cut_off_is_refused(make_clip: MakeClip) -> None:

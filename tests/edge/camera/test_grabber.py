@@ -199,6 +199,7 @@ def test_whatever_a_camera_class_raises_it_is_lost_and_not_the_line(grab: Grab) 
         (np.zeros((9, 9), np.uint8), r"uint8 \[9, 9\]"),
         (np.zeros((9, 9, 3), np.float32), r"float32 \[9, 9, 3\]"),
         (np.zeros((9, 9, 4), np.uint8), r"uint8 \[9, 9, 4\]"),
+        (np.zeros((2, 900, 3), np.uint8), "900x2; at least 16x16 pixels are needed"),
         (None, "NoneType"),
     ],
 )
