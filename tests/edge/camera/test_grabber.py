@@ -425,8 +425,7 @@ def test_another_shape_is_refused_in_words_until_the_camera_is_set_back(grab: Gr
         lambda: Scripted(camera()),
     )
     rig = grab(opener)
-    while rig.grabber.stats().text.find("36x64") < 0:
-        time.sleep(0.005)
+    assert "36x64" in rig.wait_for("camera_changed").cause
     assert "another shape shows another piece of belt" in rig.grabber.stats().text
     assert rig.grabber.stats().trouble == ("camera_lost", "camera_changed")
     rig.wait_for("camera_changed", recovered=True)
