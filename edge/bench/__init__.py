@@ -19,6 +19,7 @@ from edge.bench.predict import measure as measure_predict
 from edge.bench.preprocessing import measure as measure_preprocessing
 from edge.bench.scenario import Bench, Scenario
 from edge.bench.screen import Screen
+from edge.bench.servers import measure as measure_servers
 from edge.bench.startup import measure as measure_startup
 from edge.demo import bundled_model
 from edge.errors import ConfigError, SortlineError
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Scenario] = {
     "camera": measure_camera,
     "line": measure_line,
     "predict": measure_predict,
+    "servers": measure_servers,
     "startup": measure_startup,
 }
 JSON_FORMAT = 1
