@@ -21,6 +21,7 @@ from edge.eyes import Edge
 from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
+from edge.permit import Permit
 from edge.priority import ask_for_real_time
 from edge.records import Actuation, Item, Outcome, Reason
 from edge.stats import Distribution
@@ -86,6 +87,7 @@ class Hand:
         resolve: Callable[[Life], None],
         on_fired: Callable[[Actuation, float], None],
         watching_since: Callable[[str], float] = lambda lane: math.inf,
+        permit: Permit | None = None,
     ) -> None:
         self._config, self._outputs, self._ledger, self._herald = config, outputs, ledger, herald
         self._belt, self._clock = belt, clock
@@ -94,8 +96,8 @@ class Hand:
         self._lanes = {lane.name: lane for lane in config.lanes}
         self.geometry = Geometry.of(config, outputs, half_view_mm=0.0)
         self.confirm = Confirm(config, ledger, belt, clock, herald.tell, watching_since)
+        self.permit = permit or Permit()
         self.lateness = Distribution()
-        self.paused = False
         self._last_push: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._planned = math.inf
@@ -253,7 +255,7 @@ class Hand:
             decision=decision,
             pulse_s=self._outputs[lane.output or ""].settings.pulse_ms / 1e3,
         )
-        if self.paused or self.confirm.held:
+        if not self.permit.given or self.confirm.held:
             self.end(life, "passed")
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
@@ -267,6 +269,11 @@ class Hand:
 
     def _push(self, actuation: Actuation) -> None:
         """In the output's own thread: the last look at the belt, then the push itself."""
+        if not self.permit.given:  # taken back while the push waited
+            with self._lock:
+                if life := self._ledger.get(actuation.item_id):
+                    self.end(life, "passed")
+            return None
         output = self._outputs[actuation.output]
         now = self._clock.now()
         lead_s = output.settings.lead_ms / 1e3

@@ -18,11 +18,12 @@ Direction = Literal["right", "left", "down", "up"]
 
 
 class ModelSettings(Settings):
-    """The [model] table."""
+    """The [model] table. shadow is a second file that looks on, in the web side's process, and decides nothing."""
 
     path: Path
     provider: Literal["auto", "cpu", "openvino", "cuda", "tensorrt", "coreml"] = "auto"
     threads: int = Field(default=0, ge=0, le=256)
+    shadow: Path | None = None
 
 
 class BeltSettings(Settings):
@@ -100,9 +101,20 @@ class WebSettings(Settings):
 
 
 class JournalSettings(Settings):
-    """The [journal] table: a SQLite file. Without a path nothing is journalled."""
+    """The [journal] table: a SQLite file, and a folder of pictures worth labelling, at most pictures_mb large.
+
+    Without a path nothing is journalled, without pictures none is kept.
+    """
 
     path: Path | None = None
+    pictures: Path | None = None
+    pictures_mb: int = Field(default=500, ge=1, le=1_000_000)
+
+
+class RunSettings(Settings):
+    """The [line] table. With start_armed = false no output moves until a person arms them on the page."""
+
+    start_armed: bool = True
 
 
 class LineConfig(Settings):
@@ -117,6 +129,7 @@ class LineConfig(Settings):
     outputs: dict[str, OutputSettings] = {}
     web: WebSettings = WebSettings()
     journal: JournalSettings = JournalSettings()
+    line: RunSettings = RunSettings()
 
     @property
     def default_lane(self) -> LaneSettings:
@@ -287,7 +300,13 @@ def _beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         return value if must_exist and not beside.exists() and Path(value).exists() else str(beside)
 
     content = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
-    for table, key, must_exist in (("model", "path", True), ("web", "token_file", True), ("journal", "path", False)):
+    for table, key, must_exist in (
+        ("model", "path", True),
+        ("model", "shadow", True),
+        ("web", "token_file", True),
+        ("journal", "path", False),
+        ("journal", "pictures", False),
+    ):
         if isinstance(content.get(table), dict) and key in content[table]:
             content[table][key] = resolved(content[table][key], must_exist)
     camera = content.get("camera")

@@ -22,6 +22,8 @@ def facts_of(config: LineConfig, classifier: Classifier) -> dict[str, Any]:
             "why": classifier.choice.why,
             "classes": list(card.classes),
         },
+        "shadow": config.model.shadow is not None,
+        "labels": config.journal.pictures is not None,
         "lanes": [lane.model_dump() for lane in config.lanes],
         "belt": config.belt.model_dump(),
         "camera": {"source": redacted(config.camera.source)},

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Protocol
 
 from edge.belt import Belt
+from edge.checks import Checks
 from edge.clock import Clock, VirtualClock
 from edge.config import LineConfig
+from edge.drift import Change, Drift
 from edge.journal import Journal
 from edge.ledger import Life
 from edge.model import Classifier
 from edge.outputs import Output
+from edge.permit import Permit
 from edge.records import Actuation, Decision, Incident, Outcome, Scope
 from edge.web.side import WebSide
 from edge.worker import Worker
@@ -26,6 +29,12 @@ _log = logging.getLogger("sortline.herald")
 
 DECISIONS_WAITING = 1000
 INCIDENTS_KEPT = 100
+_WATCHED = {
+    "confidence": "confidence",
+    "brightness": "brightness",
+    "unknown": "share of unknown items",
+    "classes": "mix of classes",
+}
 
 
 class Tell(Protocol):
@@ -52,12 +61,16 @@ class Herald:
         clock: Clock,
         on_decision: Callable[[Decision], object] | None,
         decisions_path: Path | None,
+        permit: Permit | None = None,
     ) -> None:
         self._belt, self._clock = belt, clock
         self._threaded = not isinstance(clock, VirtualClock)
         self.incidents: Counter[str] = Counter()
         self.recent: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
         self.web: WebSide | None = None
+        self.permit = permit or Permit()
+        self.drift = Drift(classifier.card.classes, self._drifted)
+        self.checks = Checks(config)
         self._lane_outputs = {lane.name: lane.output for lane in config.lanes}
         card = classifier.card
         self.journal = Journal(
@@ -80,13 +93,15 @@ class Herald:
             cause = f"item {decision.item_id} reached its point of no return without a result"
             self.tell(f"decision_{decision.reason}", "item", cause, "sent to the default lane", decision.item_id)
         self.journal.decided(decision)
-        listeners = (self._callback, self._hearing.get(self._lane_outputs[decision.lane] or ""))
+        hearing = self._hearing.get(self._lane_outputs[decision.lane] or "") if self.permit.given else None
+        listeners = (self._callback, hearing)
         for listener in listeners:
             if listener is not None and not listener.put(decision):
                 cause = f"{listener.name} has {DECISIONS_WAITING} decisions waiting"
                 self.tell("decision_unheard", "output", cause, "not told of this one", decision.item_id)
+        self.drift.saw(decision, life.crop)
         if self.web:
-            self.web.decided(decision, life.crop)
+            self.web.decided(decision, life.crop, life.spent_s)
 
     def fired(self, actuation: Actuation, fired_at: float) -> None:
         """An output has made a push; its command left at fired_at."""
@@ -95,6 +110,13 @@ class Herald:
     def ended(self, life: Life, outcome: Outcome) -> None:
         """An item has come to its end."""
         self.journal.ended(life.item.id, outcome, self._clock.now())
+        if self.web:
+            self.web.ended(life.item.id, outcome, life.spent_s)
+
+    def labelled(self, item_id: int, lane: str, label: str | None, picture: str | None) -> None:
+        """A person has said of which class an item is: None is none that the model knows."""
+        self.checks.add(item_id, lane, label)
+        self.journal.labelled(item_id, label, picture)
 
     def incident(self, incident: Incident) -> None:
         """Counts, logs, journals and shows one unusual event."""
@@ -130,6 +152,15 @@ class Herald:
             hear(decision)
 
         return Worker(name, tell, DECISIONS_WAITING, failed, threaded=self._threaded)
+
+    def _drifted(self, name: str, change: Change, recovered: bool) -> None:
+        cause = (
+            f"the {_WATCHED[name]} of the newest items differs from that of the first ones "
+            f"(stability index {change.psi:.2f}, by chance up to {change.chance:.2f})"
+        )
+        if recovered:
+            cause = f"the {_WATCHED[name]} is again what it was at the start"
+        self.tell("drift", "model", cause, "sorting goes on", recovered=recovered)
 
     def _journal_trouble(self, recovered: bool, cause: str) -> None:
         action = "writing goes on" if recovered else "sorting goes on, writing is tried again"

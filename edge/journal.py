@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS endings (run INTEGER, item_id INTEGER, outcome TEXT, 
     PRIMARY KEY (run, item_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS incidents (run INTEGER, name TEXT, scope TEXT, at REAL, position_mm REAL, cause TEXT,
     action TEXT, item_id INTEGER, recovered INTEGER);
+CREATE TABLE IF NOT EXISTS labels (run INTEGER, item_id INTEGER, label TEXT, picture TEXT, at_utc TEXT);
 """
 
 Row = tuple[str, tuple[Any, ...]]
@@ -85,6 +86,10 @@ class Journal:
     def incident(self, incident: Incident) -> None:
         i = incident
         self._insert("incidents", i.name, i.scope, i.at, i.position_mm, i.cause, i.action, i.item_id, i.recovered)
+
+    def labelled(self, item_id: int, label: str | None, picture: str | None) -> None:
+        """What a person says that an item is, and the file that keeps its picture; None is no class of the model's."""
+        self._insert("labels", item_id, label, picture, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
 
     def tick(self) -> None:
         """Called now and then, so that a quiet belt's last rows reach the disk too."""

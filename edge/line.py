@@ -40,8 +40,10 @@ from edge.items import Tracked
 from edge.ledger import Ledger, Life
 from edge.mind import Mind
 from edge.model import Classifier
+from edge.orders import obey
 from edge.outputs import Output
 from edge.parts import encoder_class, output_class
+from edge.permit import Permit
 from edge.priority import ask_for_precedence, hand_over_quickly, with_precedence
 from edge.records import Actuation, Decision, Frame, Item, View
 from edge.stats import Distribution
@@ -105,6 +107,7 @@ class Line:
                 self.encoder, config.belt.encoder, self.clock, self._belt_changed, self._belt_trouble
             )
         self.ledger = Ledger()
+        self.permit = Permit(armed=config.line.start_armed)
         self.stages = {name: Distribution() for name in ("waiting", "finding", "output")}
         self.world: Any = None
         self.outputs: dict[str, Output] = {}
@@ -116,7 +119,14 @@ class Line:
             for name, settings in config.outputs.items():
                 self.outputs[name] = output_class(settings.type)(name, settings)
             self.herald = herald = Herald(
-                config, self.classifier, self.outputs, self.belt, self.clock, on_decision, decisions_path
+                config,
+                self.classifier,
+                self.outputs,
+                self.belt,
+                self.clock,
+                on_decision,
+                decisions_path,
+                self.permit,
             )
             if config.web.enabled and not self._virtual:
                 self._web = herald.web = WebSide(config, self.facts(), self._on_command, herald.incident)
@@ -124,7 +134,7 @@ class Line:
         except BaseException:
             self._let_go()
             raise
-        self.tell = herald.tell
+        self.tell, self.labelled = herald.tell, herald.labelled
         self.eye: Eye | Trigger
         if config.items.trigger:
             self.eye = Trigger(config, self.ledger, self.belt, herald.tell, self._announced)
@@ -134,6 +144,7 @@ class Line:
         self.hand = self.mind.hand = Hand(
             config, self.outputs, self.ledger, self.belt, self.clock, herald,
             resolve=self.mind.resolve, on_fired=self._fired, watching_since=self.photo_eyes.watching_since,
+            permit=self.permit,
         )  # fmt: skip
         self.grabber = FrameGrabber(config.camera, self.clock, self.belt.position_mm, herald.incident)
         self.watch = Watch(self, herald, self._web)
@@ -332,7 +343,11 @@ class Line:
             return max((life.due_at for life in self.ledger), default=None)
 
     def _fired(self, actuation: Actuation, fired_at: float) -> None:
-        self.stages["output"].add(max(self.clock.now() - fired_at, 0.0))
+        took_s = max(self.clock.now() - fired_at, 0.0)
+        self.stages["output"].add(took_s)
+        with self.ledger.lock:
+            if life := self.ledger.get(actuation.item_id):
+                life.spend("output", took_s)
         if self.world is not None:
             lead_s = self.outputs[actuation.output].settings.lead_ms / 1e3
             meant = self.world.identify(actuation.captured_at, actuation.decision.box)
@@ -360,15 +375,7 @@ class Line:
         self.tell("encoder_silent", "belt", cause, action, recovered=recovered)
 
     def _on_command(self, command: dict[str, Any]) -> None:
-        """What comes by way of the page: to pause (everything to the default lane) and to go on, that an
-        incident was seen to, and that an item broke the beam of a photo-eye of type http."""
-        match command:
-            case {"command": "pause", "paused": paused}:
-                self.hand.paused = bool(paused)
-            case {"command": "clear_incident", "name": str(name)}:
-                self.hand.clear(name)
-            case {"command": "eye", "name": str(name)}:
-                self.photo_eyes.told(name, float(command.get("at", self.clock.now())))
+        obey(self, command)
 
     def _let_go(self) -> None:
         for output in self.outputs.values():

@@ -133,7 +133,9 @@ class Mind:
             box=seen.box,
         )
         self.queue.forget(item.id)
-        self.stages["margin"].add(max(self.hand.margin_s(life), 0.0))
+        margin_s = max(self.hand.margin_s(life), 0.0)
+        self.stages["margin"].add(margin_s)
+        life.spent_s["margin"] = margin_s  # what was left, not what was spent
         self._ledger.decide(life, decision)
         self.hand.follow(life)
         self._herald.decided(life, decision)
@@ -152,6 +154,7 @@ class Mind:
             life.spend("queueing", queued_s)
             life.spend("classifying", took_s)
             self.latency.add(waiting.age_s + perf_counter() - waiting.arrived)
+            life.spend("voting", max(perf_counter() - waiting.offered - queued_s - took_s, 0.0))
             if view.last or (not life.in_sight and not self.queue.holds(view.item_id)):
                 self.resolve(life, waiting)
 

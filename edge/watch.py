@@ -63,9 +63,12 @@ class Watch:
             "stages": {name: one.buckets() for name, one in self._stages().items()},
             "health": line.health(),
             "incidents": dict(self._herald.incidents),
-            "paused": line.hand.paused,
+            "paused": line.permit.paused,
+            "armed": line.permit.armed,
             "held": line.hand.confirm.held,
             "simulated": self.truth(),
+            "checked": self._herald.checks.snapshot(),
+            "drift": self._herald.drift.look(),
         }
 
     def summary(self) -> dict[str, Any]:

@@ -14,25 +14,39 @@ from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 
 from edge.config import LineConfig
 from edge.model import Classifier
+from edge.web.album import Album
 from edge.web.bodies import BadBody, read_body
 from edge.web.channel import to_json
 from edge.web.guard import guard
 from edge.web.history import History
 from edge.web.hub import STALE_S, Hub, TooManyViewers
 from edge.web.inference import add_inference
+from edge.web.labels import add_labels
 from edge.web.metrics import add_metrics
 from edge.web.openapi import openapi
 from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
+from edge.web.shadow import Shadow
 from edge.web.wsgi import MAX_BODY
 
 _log = logging.getLogger("sortline.web")
 PICTURE_WAIT_S = 2.0
 MAX_EDGE_AGE_MS = 5000
-COMMANDS = {"pause": {"paused": bool}}
+COMMANDS = {"pause": {"paused": bool}, "arm": {"armed": bool}}
 
 
-def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, token: str | None = None) -> Flask:
-    """The app of one line: hub is what is known of the line, classifier answers /predict (None closes it)."""
+def create_app(
+    hub: Hub,
+    classifier: Classifier | None,
+    config: LineConfig,
+    token: str | None = None,
+    *,
+    album: Album | None = None,
+    shadow: Shadow | None = None,
+) -> Flask:
+    """The app of one line: hub is what is known of the line, classifier answers /predict (None closes it).
+
+    album keeps the pictures that people label, shadow is the model that looks on.
+    """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = 1 << 20
@@ -41,11 +55,12 @@ def create_app(hub: Hub, classifier: Classifier | None, config: LineConfig, toke
     app.jinja_env.globals["asset"] = partial(_asset, Path(app.static_folder or "."))
     predictor = app.extensions["predictor"] = Predictor(classifier, config) if classifier else None
     # Counts first and last, so that what the guard turns away is counted too.
-    add_metrics(app, hub, lambda: predictor.admission.inside if predictor else 0)
+    add_metrics(app, hub, lambda: predictor.admission.inside if predictor else 0, shadow)
     guard(app, token, config.web.host)
     _answer_errors(app)
     _add_health(app, hub)
-    _add_page(app, hub)
+    _add_page(app, hub, shadow)
+    add_labels(app, hub, album, tuple(hub.facts.get("model", {}).get("classes", ())))
     _add_eyes(app, hub, config)
     _add_history(app, History(config.journal.path, tuple(lane.name for lane in config.lanes)))
     _add_predict(app, predictor)
@@ -86,7 +101,7 @@ def _add_health(app: Flask, hub: Hub) -> None:
         return jsonify({"status": "ok", "parts": parts})
 
 
-def _add_page(app: Flask, hub: Hub) -> None:
+def _add_page(app: Flask, hub: Hub, shadow: Shadow | None) -> None:
     @app.get("/")
     def page() -> ResponseReturnValue:
         return render_template("live.html", facts=hub.facts)
@@ -106,6 +121,12 @@ def _add_page(app: Flask, hub: Hub) -> None:
     def state() -> ResponseReturnValue:
         return jsonify(hub.everything())
 
+    @app.get("/shadow.json")
+    def shadowed() -> ResponseReturnValue:
+        if shadow is None:
+            raise NotFound("No shadow looks on: model.shadow names none")
+        return jsonify(shadow.snapshot())
+
     @app.get("/picture.jpg")
     def picture() -> ResponseReturnValue:
         newest = hub.jpeg(PICTURE_WAIT_S)
@@ -117,10 +138,10 @@ def _add_page(app: Flask, hub: Hub) -> None:
 
     @app.get("/crops/<int:item_id>.jpg")
     def crop(item_id: int) -> ResponseReturnValue:
-        jpeg = hub.crop(item_id)
-        if jpeg is None:
+        kept = hub.kept(item_id)
+        if kept is None or kept.thumbnail is None:
             raise NotFound("This item is not among the last ones")
-        return Response(jpeg, mimetype="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
+        return Response(kept.thumbnail, mimetype="image/jpeg", headers={"Cache-Control": "private, max-age=600"})
 
     @app.post("/commands")
     def command() -> ResponseReturnValue:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,6 +19,7 @@ from edge.web.channel import Message, to_json
 MAX_VIEWERS = 16
 KEPT_DECISIONS = 60
 KEPT_INCIDENTS = 50
+LOGGED = 2 * KEPT_DECISIONS + KEPT_INCIDENTS  # events that a viewer may have missed and is still told one by one
 STALE_S = 2.0  # a state older than this says nothing about the line
 CROP_SIDE = 128
 SEND_EVERY_S = 0.08  # a viewer is sent at most so often; what happened in between comes in one piece
@@ -25,6 +27,7 @@ STILL_ALIVE_S = 5.0
 FRESH_S = 0.5
 PICTURE_WANTED_S = 3.0  # after somebody asked for a picture without watching the page
 JPEG_QUALITY = 82
+LEARNING_QUALITY = 95  # of crops that somebody may train with
 
 
 class TooManyViewers(Exception):
@@ -39,11 +42,20 @@ class Seen(NamedTuple):
     pictures: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One of the last decisions, as JSON holds it: with it a small JPEG for the page and one to learn from."""
+
+    decision: dict[str, Any]
+    thumbnail: bytes | None = None
+    crop: bytes | None = None
+
+
 class Viewer:
     """Server-sent events for one viewer, an iterator of bytes; `close` it when the viewer has gone.
 
-    They begin with `hello`, which holds everything; then come `state`, `decision`, `incident` and
-    `picture`. A viewer who is slow gets the newest state and picture, and a new `hello` in place of
+    They begin with `hello`, which holds everything; then come `state`, `decision`, `ending`, `check`,
+    `incident` and `picture`. A viewer who is slow gets the newest state and picture, and a new `hello` in place of
     what was missed, so nothing piles up for it.
     """
 
@@ -69,19 +81,24 @@ class Viewer:
 class Hub:
     """The meeting point of the line's messages and the people who watch. All methods are thread-safe.
 
-    send takes messages to the line; it must not raise.
+    send takes messages to the line; it must not raise. on_decision is called, in the thread that writes,
+    with each decision that comes for the first time and its crop; it must not raise either, nor wait.
     """
 
-    def __init__(self, send: Callable[[Message], None] = lambda message: None) -> None:
-        self._send = send
+    def __init__(
+        self,
+        send: Callable[[Message], None] = lambda message: None,
+        on_decision: Callable[[Kept, np.ndarray], None] = lambda kept, crop: None,
+    ) -> None:
+        self._send, self._on_decision = send, on_decision
         self._changed = threading.Condition()
         self._closed = False
         self.facts: dict[str, Any] = {}
         self.state: dict[str, Any] = {}
         self._state_at = -float("inf")
-        self._decisions: OrderedDict[int, tuple[dict[str, Any], bytes | None]] = OrderedDict()
+        self._decisions: OrderedDict[int, Kept] = OrderedDict()
         self._incidents: OrderedDict[int, dict[str, Any]] = OrderedDict()
-        self._log: deque[bytes] = deque(maxlen=KEPT_DECISIONS + KEPT_INCIDENTS)
+        self._log: deque[bytes] = deque(maxlen=LOGGED)
         self._logged = 0
         self._state_event = self._picture_event = b""
         self._states = self._pictures = 0
@@ -106,6 +123,8 @@ class Hub:
                 self.set_state(message["state"])
             case "decision":
                 self.add_decision(message["decision"], pixels)
+            case "ending":
+                self.add_ending(message["ending"])
             case "incident":
                 self.add_incident(message["incident"])
             case "picture" if pixels is not None:
@@ -128,13 +147,23 @@ class Hub:
 
     def add_decision(self, decision: dict[str, Any], crop: np.ndarray | None) -> None:
         """A decision and the crop that shows its item, uint8 [h, w, 3] BGR."""
-        jpeg = None if crop is None else _thumbnail(crop)
-        decision = {**decision, "crop": jpeg is not None}
+        decision = {**decision, "crop": crop is not None}
+        kept = Kept(decision) if crop is None else Kept(decision, _thumbnail(crop), _jpeg(crop, LEARNING_QUALITY))
         with self._changed:
-            self._decisions[decision["item_id"]] = (decision, jpeg)
+            self._decisions[decision["item_id"]] = kept
             while len(self._decisions) > KEPT_DECISIONS:
                 self._decisions.popitem(last=False)
             self._append(_event("decision", decision))
+        if crop is not None:
+            self._on_decision(kept, crop)
+
+    def add_ending(self, ending: dict[str, Any]) -> None:
+        """How an item's life has ended, with its whole deadline ledger."""
+        self._change(ending["item_id"], "ending", {key: ending[key] for key in ("outcome", "spent_s")})
+
+    def check(self, item_id: int, label: str | None) -> None:
+        """A person has said what an item is; None is none of the model's classes."""
+        self._change(item_id, "check", {"checked": {"label": label}})
 
     def add_incident(self, incident: dict[str, Any]) -> None:
         """An incident; its number tells it from all others."""
@@ -193,10 +222,10 @@ class Hub:
         with self._changed:
             return self._everything()
 
-    def crop(self, item_id: int) -> bytes | None:
-        """The JPEG of a decided item's crop, while it is among the last decisions."""
+    def kept(self, item_id: int) -> Kept | None:
+        """A decided item, while it is among the last ones."""
         with self._changed:
-            return self._decisions.get(item_id, ({}, None))[1]
+            return self._decisions.get(item_id)
 
     def jpeg(self, wait_s: float = 0.0) -> tuple[dict[str, Any], bytes] | None:
         """The newest picture: what is seen in it, and its JPEG, encoded once however many ask.
@@ -257,9 +286,16 @@ class Hub:
         return {
             "facts": self.facts,
             "state": self.state,
-            "decisions": [decision for decision, _ in self._decisions.values()],
+            "decisions": [kept.decision for kept in self._decisions.values()],
             "incidents": list(self._incidents.values()),
         }
+
+    def _change(self, item_id: int, what: str, more: dict[str, Any]) -> None:
+        """Something became known of an item that was decided before."""
+        with self._changed:
+            if kept := self._decisions.get(item_id):
+                self._decisions[item_id] = Kept({**kept.decision, **more}, kept.thumbnail, kept.crop)
+                self._append(_event(what, {"item_id": item_id, **more}))
 
     def _append(self, event: bytes) -> None:
         self._log.append(event)
@@ -283,8 +319,8 @@ def _event(name: str, data: dict[str, Any]) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(data))
 
 
-def _jpeg(pixels: np.ndarray) -> bytes:
-    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+def _jpeg(pixels: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return bytes(data)
 
 

@@ -21,16 +21,17 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from edge.web.hub import Hub
+from edge.web.shadow import Shadow
 
 DURATIONS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STAGES = ("waiting", "finding", "queueing", "classifying", "output")
 ENDLESS = frozenset({"events"})  # an answer that streams for hours would only spoil the durations
 
 
-def add_metrics(app: Flask, hub: Hub, inside: Callable[[], int]) -> None:
+def add_metrics(app: Flask, hub: Hub, inside: Callable[[], int], shadow: Shadow | None = None) -> None:
     """Adds /metrics to an app, and counts its requests; inside says how many pictures are being answered."""
     registry = CollectorRegistry()
-    registry.register(LineCollector(hub, inside))
+    registry.register(LineCollector(hub, inside, shadow))
     ProcessCollector(namespace="sortline_web", registry=registry)
     requests = Counter(
         "sortline_http_requests", "Requests answered by the web side.", ("endpoint", "code"), registry=registry
@@ -63,8 +64,8 @@ def add_metrics(app: Flask, hub: Hub, inside: Callable[[], int]) -> None:
 class LineCollector(Collector):
     """The newest state of the line as metrics. While none has come there is only what the web side knows."""
 
-    def __init__(self, hub: Hub, inside: Callable[[], int]) -> None:
-        self._hub = hub
+    def __init__(self, hub: Hub, inside: Callable[[], int], shadow: Shadow | None = None) -> None:
+        self._hub, self._shadow = hub, shadow
         self._inside = inside
 
     def collect(self) -> Iterator[Metric]:
@@ -75,11 +76,15 @@ class LineCollector(Collector):
             "sortline_predict_in_progress", "Pictures admitted to /predict and not answered yet.", self._inside()
         )
         yield self._info()
+        if self._shadow:
+            yield from _shadow(self._shadow.snapshot())
         if hub.state:
             yield from _line(hub.state)
             yield from _books(hub.state)
             yield from _timing(hub.state)
             yield from _truth(hub.state.get("simulated"))
+            yield from _checked(hub.state["checked"])
+            yield from _drift(hub.state["drift"])
 
     def _info(self) -> Metric:
         facts = self._hub.facts
@@ -96,6 +101,7 @@ def _line(state: dict[str, Any]) -> Iterator[Metric]:
     yield _counter("sortline_belt_travel_meters", "Belt that has passed since the start.", state["position_mm"] / 1e3)
     yield _gauge("sortline_belt_speed_meters_per_second", "Speed of the belt.", state["speed_mm_s"] / 1e3)
     yield _gauge("sortline_paused", "1 while everything is left to the default lane.", float(state["paused"]))
+    yield _gauge("sortline_outputs_armed", "1 while the outputs may move.", float(state["armed"]))
     health = {part: float(found["ok"]) for part, found in state["health"].items()}
     yield _gauges("sortline_part_healthy", "1 while a part of the line is well.", "part", health)
     yield _counters("sortline_incidents", "Unusual events.", "name", state["incidents"])
@@ -152,6 +158,36 @@ def _truth(simulated: dict[str, Any] | None) -> Iterator[Metric]:
     for measure, says in (("purity", "Share of a lane's items that belong there."), ("yield", "Share that got there.")):
         values = {lane: found[measure] for lane, found in simulated["lanes"].items() if found[measure] is not None}
         yield _gauges(f"sortline_lane_{measure}_ratio", says, "lane", values)
+
+
+def _checked(checked: dict[str, Any]) -> Iterator[Metric]:
+    """What people have said; a lane of which nothing was checked tells nothing."""
+    yield _counter("sortline_checked_items", "Items whose true class a person has said.", checked["items"])
+    for measure, says in (
+        ("purity", "in the lane and belonged there"),
+        ("yield", "belonged to the lane and got there"),
+    ):
+        shares = {
+            lane: found[measure]["right"] / found[measure]["of"]
+            for lane, found in checked["lanes"].items()
+            if found[measure]["of"]
+        }
+        yield _gauges(f"sortline_checked_{measure}_ratio", f"Share of checked items that were {says}.", "lane", shares)
+
+
+def _drift(drift: dict[str, Any]) -> Iterator[Metric]:
+    things = drift["things"]
+    index = {name: one["psi"] for name, one in things.items()}
+    yield _gauges("sortline_drift_stability_index", "Newest items against the run's first (PSI).", "of", index)
+    drifted = {name: float(one["drifted"]) for name, one in things.items()}
+    yield _gauges("sortline_drifted", "1 while the newest items differ from the run's first.", "of", drifted)
+
+
+def _shadow(shadow: dict[str, Any]) -> Iterator[Metric]:
+    yield _counter("sortline_shadow_items", "Items that the shadow model has looked at.", shadow["seen"])
+    yield _counter("sortline_shadow_same_lane", "Of these, those it would have sent the same way.", shadow["same_lane"])
+    yield _counter("sortline_shadow_same_class", "Of these, those it took for the same.", shadow["same_class"])
+    yield _counter("sortline_shadow_skipped", "Items that the shadow had no time for.", shadow["skipped"])
 
 
 def _buckets(found: dict[str, Any]) -> list[tuple[str, float]]:

@@ -1,12 +1,12 @@
 """/openapi.json: what the web side answers, for people and for programs that write clients."""
 
-from typing import Any
-
 from edge import __version__
 from edge.config import LineConfig
 from edge.model import ModelCard
 from edge.web.bodies import MAX_PICTURES
 from edge.web.inference import LENGTH, MAX_BATCH
+from edge.web.openapi_line import line_paths
+from edge.web.responses import call, errors, json_named, json_of
 from edge.web.schemas import Schema, schemas
 from edge.web.wsgi import MAX_BODY
 
@@ -32,15 +32,15 @@ def openapi(card: ModelCard | None, config: LineConfig, with_token: bool) -> Sch
         "paths": {
             "/predict": {"post": _predict(example)},
             **_health(),
-            **_line(),
+            **line_paths(),
             **_inference(card),
         },
         "components": {
             "schemas": schemas(),
             "responses": {
-                "Error": _json("A sentence that says what is wrong", "Error", {"error": "No file part"}),
+                "Error": json_named("A sentence that says what is wrong", "Error", {"error": "No file part"}),
                 "Busy": {
-                    **_json("Come back later", "Error", {"error": "Too many pictures are waiting already"}),
+                    **json_named("Come back later", "Error", {"error": "Too many pictures are waiting already"}),
                     "headers": {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}},
                 },
             },
@@ -145,7 +145,7 @@ def _predict(example: Schema) -> Schema:
                     }
                 },
             },
-            **_errors("400", "403", "413", "421", "422"),
+            **errors("400", "403", "413", "421", "422"),
             "503": {"$ref": "#/components/responses/Busy"},
         },
     }  # fmt: skip
@@ -153,136 +153,25 @@ def _predict(example: Schema) -> Schema:
 
 def _health() -> Schema:
     status = {"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}}
-    readiness = _json_of("Every part is well", {"$ref": "#/components/schemas/Readiness"})
+    readiness = json_of("Every part is well", {"$ref": "#/components/schemas/Readiness"})
     return {
         "/healthz": {
-            "get": _call("health", "healthz", "Whether the process lives", {"200": _json_of("It does", status)})
+            "get": call("health", "healthz", "Whether the process lives", {"200": json_of("It does", status)})
         },
         "/readyz": {
-            "get": _call(
+            "get": call(
                 "health", "readyz", "Whether camera, model and outputs are well",
                 {"200": readiness, "503": {**readiness, "description": "Which part is not"}},
             )
         },
         "/metrics": {
-            "get": _call(
+            "get": call(
                 "health", "metrics", "Metrics for Prometheus",
                 {"200": {"description": "Text format", "content": {"text/plain": {"schema": {"type": "string"}}}}},
             )
         },
         "/openapi.json": {
-            "get": _call("health", "openapi", "This description", {"200": _json_of("OpenAPI", {"type": "object"})})
-        },
-    }  # fmt: skip
-
-
-def _line() -> Schema:
-    jpeg = {"content": {"image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}}}
-    number = {"in": "path", "required": True, "schema": {"type": "integer", "minimum": 0}}
-    command = {
-        "type": "object",
-        "required": ["command", "paused"],
-        "additionalProperties": False,
-        "properties": {"command": {"const": "pause"}, "paused": {"type": "boolean"}},
-    }
-    edge = {
-        "type": "object",
-        "additionalProperties": False,
-        "properties": {"age_ms": {"type": "number", "minimum": 0, "maximum": 5000, "default": 0}},
-    }
-    sent = _json_of("Handed to the line", {"type": "object"})
-    return {
-        "/state.json": {
-            "get": _call(
-                "line", "state", "Everything the live page begins with", {"200": _json_of("It", {"type": "object"})}
-            )
-        },
-        "/history.json": {
-            "get": {
-                **_call(
-                    "line", "history", "Items a lane, ten minutes by ten minutes, from the journal",
-                    {"200": _json_of("Counts, the oldest first", {"$ref": "#/components/schemas/History"}),
-                     **_errors("400")},
-                ),
-                "parameters": [
-                    {"name": "hours", "in": "query", "schema": {"enum": ["1", "8", "24"], "default": "8"}}
-                ],
-            }
-        },
-        "/events": {
-            "get": _call(
-                "line", "events", "The line as server-sent events: hello, state, decision, incident, picture",
-                {
-                    "200": {
-                        "description": "A stream without end",
-                        "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                    },
-                    "503": {"$ref": "#/components/responses/Busy"},
-                },
-            )
-        },
-        "/picture.jpg": {
-            "get": _call(
-                "line", "picture", "The newest picture of the belt",
-                {
-                    "200": {
-                        "description": "At most 960 pixels wide",
-                        "headers": {
-                            "Sortline-Picture": {
-                                "description": "JSON: seq, position_mm, full (width, height), items with boxes",
-                                "schema": {"type": "string"},
-                            }
-                        },
-                        **jpeg,
-                    },
-                    "503": {"$ref": "#/components/responses/Busy"},
-                },
-            )
-        },
-        "/crops/{item}.jpg": {
-            "get": {
-                **_call(
-                    "line", "crop", "What one of the last items looked like",
-                    {"200": {"description": "At most 128 pixels a side", **jpeg}, **_errors("404")},
-                ),
-                "parameters": [{"name": "item", **number}],
-            }
-        },
-        "/commands": {
-            "post": {
-                **_call(
-                    "line", "command", "Pauses sorting (everything goes to the default lane), or resumes it",
-                    {"202": sent, **_errors("400", "403", "413", "415")},
-                ),
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {"schema": command, "example": {"command": "pause", "paused": True}}
-                    },
-                },
-            }
-        },
-        "/eyes/{name}": {
-            "post": {
-                **_call(
-                    "line", "eye", "Tells that an item has broken the beam of a photo-eye of type http",
-                    {"202": sent, **_errors("400", "403", "404", "413", "415")},
-                ),
-                "parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": edge, "example": {"age_ms": 4}}},
-                },
-            }
-        },
-        "/incidents/{number}/clear": {
-            "post": {
-                **_call(
-                    "line", "clear_incident", "Marks an incident as seen to",
-                    {"200": _json_of("Done", {"type": "object"}), **_errors("403", "404")},
-                ),
-                "parameters": [{"name": "number", **number}],
-            }
+            "get": call("health", "openapi", "This description", {"200": json_of("OpenAPI", {"type": "object"})})
         },
     }  # fmt: skip
 
@@ -291,11 +180,11 @@ def _inference(card: ModelCard | None) -> Schema:
     model = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
     if card:
         model["example"] = card.name
-    described = _json_of("What the model takes and gives", {"$ref": "#/components/schemas/ModelMetadata"})
+    described = json_of("What the model takes and gives", {"$ref": "#/components/schemas/ModelMetadata"})
     any_object = {"type": "object"}
     shape = [-1, card.height, card.width, 3] if card else [-1, 224, 224, 3]
     infer = {
-        **_call(
+        **call(
             "inference", "infer", f"Runs the model on 1 to {MAX_BATCH} pictures of {shape[1]} x {shape[2]} pixels",
             {
                 "200": {
@@ -306,7 +195,7 @@ def _inference(card: ModelCard | None) -> Schema:
                         "application/octet-stream": {"schema": {"type": "string"}},
                     },
                 },
-                **_errors("400", "403", "404", "413"),
+                **errors("400", "403", "404", "413"),
                 "503": {"$ref": "#/components/responses/Busy"},
             },
         ),
@@ -326,58 +215,36 @@ def _inference(card: ModelCard | None) -> Schema:
         },
     }  # fmt: skip
     return {
-        "/v2": {"get": _call("inference", "server", "The server", {"200": _json_of("Its name", any_object)})},
+        "/v2": {"get": call("inference", "server", "The server", {"200": json_of("Its name", any_object)})},
         "/v2/health/live": {
-            "get": _call("inference", "live", "Whether it lives", {"200": _json_of("It does", any_object)})
+            "get": call("inference", "live", "Whether it lives", {"200": json_of("It does", any_object)})
         },
         "/v2/health/ready": {
-            "get": _call(
+            "get": call(
                 "inference", "ready", "Whether the model is loaded",
-                {"200": _json_of("It is", any_object), "503": _json_of("It is not", any_object)},
+                {"200": json_of("It is", any_object), "503": json_of("It is not", any_object)},
             )
         },
         "/v2/repository/index": {
-            "post": _call(
+            "post": call(
                 "inference", "index", "The models there are",
-                {"200": _json_of("One", {"type": "array", "items": any_object}), **_errors("403")},
+                {"200": json_of("One", {"type": "array", "items": any_object}), **errors("403")},
             )
         },
         "/v2/models/{model}": {
             "get": {
-                **_call("inference", "model", "The model's inputs and outputs", {"200": described, **_errors("404")}),
+                **call("inference", "model", "The model's inputs and outputs", {"200": described, **errors("404")}),
                 "parameters": [model],
             }
         },
         "/v2/models/{model}/ready": {
             "get": {
-                **_call(
+                **call(
                     "inference", "model_ready", "Whether a model can be used",
-                    {"200": _json_of("It can", any_object), **_errors("404")},
+                    {"200": json_of("It can", any_object), **errors("404")},
                 ),
                 "parameters": [model],
             }
         },
         "/v2/models/{model}/infer": {"post": infer},
     }  # fmt: skip
-
-
-def _call(tag: str, name: str, summary: str, responses: Schema) -> Schema:
-    return {
-        "tags": [tag],
-        "operationId": name,
-        "summary": summary,
-        "responses": {**responses, "421": {"$ref": "#/components/responses/Error"}},
-    }
-
-
-def _errors(*codes: str) -> Schema:
-    return {code: {"$ref": "#/components/responses/Error"} for code in codes}
-
-
-def _json(description: str, schema: str, example: Any) -> Schema:
-    content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
-    return {"description": description, "content": {"application/json": content}}
-
-
-def _json_of(description: str, schema: Schema) -> Schema:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -5,18 +5,22 @@ import os
 import signal
 import socket
 import threading
+from functools import partial
 from types import FrameType
 
 import cv2
+import numpy as np
 
 from edge.config import LineConfig
 from edge.engines import cores
 from edge.errors import ModelError
 from edge.model import Classifier
+from edge.web.album import Album
 from edge.web.app import create_app
 from edge.web.channel import Channel, ChannelClosed, Message
-from edge.web.hub import MAX_VIEWERS, Hub
+from edge.web.hub import MAX_VIEWERS, Hub, Kept
 from edge.web.predict import MAX_RUNNING, MAX_WAITING
+from edge.web.shadow import Shadow
 from edge.web.wsgi import Server
 
 _log = logging.getLogger("sortline.web")
@@ -33,10 +37,14 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     cv2.setNumThreads(1)
     hello, _ = channel.receive()
     config = LineConfig.model_validate(hello["config"])
-    hub = Hub(lambda message: _send(channel, message))
-    hub.set_facts(hello["facts"])
     provider = hello["facts"].get("model", {}).get("provider", config.model.provider)
-    app = create_app(hub, _classifier(config, provider), config, hello["token"])
+    folder = config.journal.pictures
+    album = Album(folder, config.journal.pictures_mb * 1_000_000) if folder else None
+    shadow = Shadow(config, provider) if config.model.shadow else None
+    hub = Hub(lambda message: _send(channel, message), partial(_look_on, album, shadow))
+    hub.set_facts(hello["facts"])
+    classifier = _classifier(config, provider)
+    app = create_app(hub, classifier, config, hello["token"], album=album, shadow=shadow)
     server = Server(app, listening, THREADS)
     reader = threading.Thread(target=_read, args=(channel, hub, server), name="web-channel", daemon=True)
 
@@ -44,9 +52,13 @@ def serve(listening: socket.socket, channel: Channel) -> None:
         server.end()
 
     signal.signal(signal.SIGTERM, leave)
+    if shadow:
+        shadow.start()
     reader.start()
     server.run()
     hub.close()
+    if shadow:
+        shadow.stop()
     server.let_go()
     channel.shutdown()
     reader.join()
@@ -62,6 +74,18 @@ def _classifier(config: LineConfig, provider: str) -> Classifier | None:
     except ModelError as error:
         _log.error("/predict is closed: %s", error)
         return None
+
+
+def _look_on(album: Album | None, shadow: Shadow | None, kept: Kept, crop: np.ndarray) -> None:
+    """What is done with each decision besides showing it."""
+    decision = kept.decision
+    if shadow:
+        shadow.saw(decision, crop)
+    if album and kept.crop is not None and decision["reason"] == "unknown":
+        try:
+            album.unsure(decision["item_id"], decision["wall"], kept.crop)
+        except OSError as error:
+            _log.error("an unsure picture cannot be written: %s", error)
 
 
 def _read(channel: Channel, hub: Hub, server: Server) -> None:

@@ -17,15 +17,15 @@ import cv2
 import numpy as np
 
 from edge.config import LineConfig
-from edge.records import Decision, Frame, Incident
+from edge.records import Decision, Frame, Incident, Outcome
 from edge.web.channel import Channel, ChannelClosed, Message
 from edge.web.listen import listen, port_of, token_for, url_of
 
 MAX_PICTURE_WIDTH = 960
 PICTURES_PER_S = 10.0
 MAX_WAITING = 256  # events; beyond it the oldest is dropped and counted
-KEPT_EVENTS = 60  # told again to a web side that was started again, so its page does not come back empty
-MAX_CROP_SIDE = 160
+KEPT_EVENTS = 120  # told again to a web side that was started again, so its page does not come back empty
+MAX_CROP_SIDE = 224  # a crop twice that and larger is thinned out: no model takes more
 PING_S = 1.0
 SILENCE_S = 20.0  # a web side that has not said a word for this long hangs
 RESTARTS, WINDOW_S = 5, 60.0  # so many restarts in so many seconds, then it stays down
@@ -35,16 +35,18 @@ EXIT_S = 0.6
 
 @dataclass(slots=True)
 class _Event:
-    """A decision or an incident on its way to the page; it is written out by the sender, not by the line."""
+    """A decision, an ending or an incident on its way to the page; it is written out by the sender, not by the line."""
 
     kind: str
-    record: Decision | Incident
-    pixels: np.ndarray | None
+    record: Decision | Incident | None
+    pixels: np.ndarray | None = None
+    more: dict[str, Any] = field(default_factory=dict)
     number: int = 0
     wall: float = field(default_factory=time.time)  # for the reader of the page; nothing is computed from it
 
     def message(self) -> Message:
-        return {"kind": self.kind, self.kind: {**asdict(self.record), "number": self.number, "wall": self.wall}}
+        about = asdict(self.record) if self.record else {}
+        return {"kind": self.kind, self.kind: {**about, **self.more, "number": self.number, "wall": self.wall}}
 
 
 class WebSide:
@@ -112,16 +114,24 @@ class WebSide:
             self._state, self._state_waits = snapshot, True
             self._changed.notify_all()
 
-    def decided(self, decision: Decision, crop: np.ndarray | None) -> None:
-        """Shows a decision and the item's best crop, uint8 [h, w, 3] BGR, which is copied small."""
+    def decided(self, decision: Decision, crop: np.ndarray | None, spent_s: dict[str, float] | None = None) -> None:
+        """Shows a decision and the item's best crop, uint8 [h, w, 3] BGR, which is copied small.
+
+        spent_s is the item's deadline ledger so far: seconds by stage, and its margin.
+        """
         if crop is not None:
             step = max(max(crop.shape[:2]) // MAX_CROP_SIDE, 1)
             crop = np.array(crop[::step, ::step], order="C")  # a copy: a crop is a view that holds a whole frame
-        self._tell(_Event("decision", decision, crop))
+        self._tell(_Event("decision", decision, crop, {"spent_s": dict(spent_s or {})}))
+
+    def ended(self, item_id: int, outcome: Outcome, spent_s: dict[str, float] | None = None) -> None:
+        """Shows how an item's life on the belt has ended, with its whole deadline ledger."""
+        more = {"item_id": item_id, "outcome": outcome, "spent_s": dict(spent_s or {})}
+        self._tell(_Event("ending", None, None, more))
 
     def incident(self, incident: Incident) -> None:
         """Shows an incident."""
-        self._tell(_Event("incident", incident, None))
+        self._tell(_Event("incident", incident))
 
     def picture(self, frame: Frame, items: Sequence[dict[str, Any]]) -> None:
         """Offers a frame and what is seen in it; taken only when somebody watches and one is due."""
@@ -270,9 +280,9 @@ class WebSide:
 def _for_web(config: LineConfig) -> dict[str, Any]:
     """What the web side may know of the configuration: no output's address, no camera's password."""
     shown = config.model_dump(mode="json", include={"model", "belt", "items", "decide", "lanes", "web", "journal"})
-    shown["model"]["path"] = str(config.model.path.resolve())
-    if config.journal.path is not None:
-        shown["journal"]["path"] = str(config.journal.path.resolve())
+    for table, key in (("model", "path"), ("model", "shadow"), ("journal", "path"), ("journal", "pictures")):
+        if shown[table][key] is not None:
+            shown[table][key] = str(Path(shown[table][key]).resolve())
     return {**shown, "camera": {"source": "-"}}
 
 

@@ -173,7 +173,7 @@ def test_a_diverter_is_not_pushed_again_within_its_repeat_time() -> None:
 
 def test_a_paused_line_lets_everything_pass() -> None:
     bench = Bench()
-    bench.hand.paused = True
+    bench.hand.permit.paused = True
     bench.bear(1, item_mm=100)
     bench.hand.run_until(10)
     assert bench.ends == {1: "passed"}

@@ -24,11 +24,13 @@ KINDS = (("red", "left", (60, 60, 205)), ("green", "right", (80, 165, 70)), ("bl
 CLASSES = tuple(kind for kind, _, _ in KINDS)
 
 
-def config(folder: Path, **web: Any) -> LineConfig:
-    """A line with three lanes around the tiny model, which is written into the folder."""
+def config(folder: Path, shadow: bool = False, **web: Any) -> LineConfig:
+    """A line with three lanes around the tiny model, which is written into the folder; so are labelled pictures."""
+    model = write_model(folder / "colours.onnx")
     return LineConfig.parse(
         {
-            "model": {"path": str(write_model(folder / "colours.onnx"))},
+            "model": {"path": str(model), **({"shadow": str(model)} if shadow else {})},
+            "journal": {"pictures": str(folder / "pictures")},
             "camera": {"source": "rtsp://user:secret@camera/1"},
             "belt": {"pixels_per_mm": PIXELS_PER_MM, "speed_mm_s": SPEED_MM_S},
             "lanes": [
@@ -52,6 +54,8 @@ def facts(line: LineConfig) -> dict[str, Any]:
         "lanes": [lane.model_dump() for lane in line.lanes],
         "belt": line.belt.model_dump(),
         "camera": {"source": "rtsp://camera/1"},
+        "shadow": line.model.shadow is not None,
+        "labels": line.journal.pictures is not None,
         "version": "0.1.0",
     }  # fmt: skip
 
@@ -128,7 +132,17 @@ def decision_at(item: int, t: float) -> tuple[Decision, np.ndarray]:
     return decision, frame_at(t).pixels[max(y - 10, 0) : y + h + 10, max(x - 10, 0) : x + w + 10]
 
 
-def state_at(t: float, decided: int, paused: bool = False) -> dict[str, Any]:
+SPENT_S = {
+    "waiting": 0.0021,
+    "finding": 0.0034,
+    "queueing": 0.0008,
+    "classifying": 0.0062,
+    "voting": 0.0001,
+    "margin": 0.41,
+}
+
+
+def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -> dict[str, Any]:
     """A snapshot after so many decided items."""
     lanes: dict[str, dict[str, Any]] = {name: {"items": 0, "classes": {}} for name in ("left", "right", "rest")}
     reasons = {"classified": 0, "unknown": 0, "overlap": 0, "late": 0, "overload": 0}
@@ -172,7 +186,23 @@ def state_at(t: float, decided: int, paused: bool = False) -> dict[str, Any]:
             "model": {"ok": True, "text": "colours 1"},
             "outputs": {"ok": True, "text": "1 ready"},
         },
-        "incidents": {"camera_lost": 1}, "paused": paused,
+        "incidents": {"camera_lost": 1}, "paused": paused, "armed": armed,
+        "checked": {
+            "items": 0,
+            "lanes": {
+                name: {m: {"of": 0, "right": 0, "low": None, "high": None} for m in ("purity", "yield")}
+                for name in ("left", "right", "rest")
+            },
+        },
+        "drift": {
+            "window": 400, "have": 800,
+            "things": {
+                "confidence": {"psi": 0.02, "chance": 0.12, "before": 0.97, "now": 0.97, "drifted": False},
+                "brightness": {"psi": 0.61, "chance": 0.12, "before": 96.0, "now": 121.0, "drifted": True},
+                "unknown": {"psi": 0.001, "chance": 0.05, "before": 0.01, "now": 0.012, "drifted": False},
+                "classes": {"psi": 0.03, "chance": 0.08, "before": 0.0, "now": 0.0, "drifted": False},
+            },
+        },
         "simulated": {
             "items": decided, "sort_accuracy": 0.994, "misplaced": 1,
             "lanes": {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.web import hub as hub_module
-from edge.web.hub import KEPT_DECISIONS, KEPT_INCIDENTS, MAX_VIEWERS, Hub, TooManyViewers, Viewer
+from edge.web.hub import KEPT_DECISIONS, LOGGED, MAX_VIEWERS, Hub, TooManyViewers, Viewer
 from tests.edge.web import fake_line
 
 
@@ -74,7 +74,7 @@ def test_of_states_and_pictures_a_slow_viewer_gets_the_newest_only(hub: Hub) -> 
 def test_a_viewer_who_missed_too_much_begins_anew(hub: Hub) -> None:
     _, stream = entered(hub)
     next(stream)
-    for n in range(KEPT_DECISIONS + KEPT_INCIDENTS + 1):
+    for n in range(LOGGED + 1):
         tell(hub, n)
     ((name, everything),) = events_of(stream)
     assert name == "hello"

@@ -1,0 +1,99 @@
+"""Pictures worth labelling: what people have named, in class folders for the next training, and what was unsure.
+
+    labelled/bolt/20260301-081500-412.jpg    a person says that item 412 is a bolt
+    strangers/20260301-081502-413.jpg        … and that item 413 is none of the model's classes
+    unsure/20260301-081503-414.jpg           nobody has said yet; the oldest of these make room for new ones
+
+`sortline-train build pictures/labelled` learns from the first. Written by the web side's process, so that a
+slow or full disk is nothing to the line.
+"""
+
+import re
+import threading
+import time
+from pathlib import Path
+
+UNSURE_SHARE = 0.2  # of the room
+_NOT_IN_NAMES = re.compile(r"[^\w .+-]")
+
+
+class AlbumFull(Exception):
+    """There is no room for another labelled picture; what people have named is never thrown away."""
+
+
+class Album:
+    """A folder that never grows beyond most_bytes. Thread-safe. Raises OSError where the disk refuses."""
+
+    def __init__(self, folder: Path, most_bytes: int) -> None:
+        self._folder, self._most = folder, most_bytes
+        self._lock = threading.Lock()
+        self._unsure: list[tuple[Path, int]] = []
+        self._labelled: dict[int, Path] = {}
+        self._bytes = 0
+        for path in sorted(folder.rglob("*.jpg")) if folder.is_dir() else ():
+            size = path.stat().st_size
+            self._bytes += size
+            if path.parent.name == "unsure":
+                self._unsure.append((path, size))
+
+    def label(self, item_id: int, wall: float, label: str | None, jpeg: bytes) -> str:
+        """Keeps a picture of an item under what a person calls it, in place of an earlier word on the same item.
+
+        label None is none of the model's classes. Returns the file's place within the folder; raises AlbumFull.
+        """
+        place = Path("strangers") if label is None else Path("labelled") / _folder_name(label)
+        path = self._folder / place / _file_name(item_id, wall)
+        with self._lock:
+            before = self._labelled.get(item_id)
+            if before == path:
+                return str(path.relative_to(self._folder))
+            self._drop_unsure(self._most - len(jpeg))
+            if self._bytes + len(jpeg) > self._most:
+                raise AlbumFull
+            self._write(path, jpeg)
+            self._labelled[item_id] = path
+            if before is not None and before.exists():
+                self._bytes -= before.stat().st_size
+                before.unlink()
+        return str(path.relative_to(self._folder))
+
+    def unsure(self, item_id: int, wall: float, jpeg: bytes) -> None:
+        """Keeps a picture that somebody should name, within its share of the room; the oldest give way."""
+        path = self._folder / "unsure" / _file_name(item_id, wall)
+        with self._lock:
+            share = int(self._most * UNSURE_SHARE)
+            while self._unsure and sum(size for _, size in self._unsure) + len(jpeg) > share:
+                self._drop_oldest()
+            if len(jpeg) <= share and self._bytes + len(jpeg) <= self._most:
+                self._write(path, jpeg)
+                self._unsure.append((path, len(jpeg)))
+
+    def _drop_unsure(self, most: int) -> None:
+        """Makes room for a labelled picture at the cost of those that nobody has named."""
+        while self._unsure and self._bytes > most:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        path, size = self._unsure.pop(0)
+        path.unlink(missing_ok=True)  # a person may have moved it to where it belongs
+        self._bytes -= size
+
+    def _write(self, path: Path, jpeg: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        try:
+            partial.write_bytes(jpeg)
+            partial.replace(path)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+        self._bytes += len(jpeg)
+
+
+def _file_name(item_id: int, wall: float) -> str:
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(wall))}-{item_id}.jpg"
+
+
+def _folder_name(label: str) -> str:
+    """A class name as a folder's: a model file may name its classes as it likes, but not reach out of the folder."""
+    return _NOT_IN_NAMES.sub("_", label).strip(". ") or "_"
