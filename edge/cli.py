@@ -219,7 +219,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     from edge.model import Classifier, answer
     from edge.picture import read_bytes
-    from edge.web.pictures import decode
+    from edge.web.pictures import classify_files
 
     cv2.setNumThreads(1)
     classifier = Classifier(options.model, options.provider)
@@ -227,8 +227,7 @@ def _predict(options: argparse.Namespace) -> int:
     for path in options.pictures:
         start = perf_counter()
         try:
-            picture = decode(read_bytes(path), str(path), (classifier.card.height, classifier.card.width))
-            prediction = classifier.classify([picture])[0]
+            prediction = classify_files(classifier, [(str(path), read_bytes(path))])[0]
         except PictureError as error:
             print(f"sortline: {error}", file=sys.stderr)
             status = 2

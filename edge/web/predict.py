@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
@@ -12,10 +13,12 @@ import numpy as np
 from edge.config import LineConfig
 from edge.errors import PictureError
 from edge.model import Classifier, answer
+from edge.records import Prediction
 from edge.web.bodies import Asked, BadBody, Upload
-from edge.web.pictures import decode
+from edge.web.pictures import classify_files, decode
 
-MAX_RUNNING = min(len(os.sched_getaffinity(0)), 4)
+# One more than there are processors: while one answer is written down, the next picture is looked at.
+MAX_RUNNING = min(len(os.sched_getaffinity(0)), 4) + 1
 MAX_WAITING = 8
 MAX_WAIT_S = 10.0
 RETRY_AFTER_S = 1
@@ -26,10 +29,11 @@ class Overloaded(Exception):
 
 
 class Admission:
-    """A door that a few pass at a time, with a short queue before it; whoever finds it full is sent away."""
+    """A door that a few pass at a time, in the order in which they came; whoever finds the queue full is sent away."""
 
     def __init__(self, running: int = MAX_RUNNING, waiting: int = MAX_WAITING) -> None:
-        self._room = threading.Semaphore(running)
+        self._free = running
+        self._queue: deque[threading.Event] = deque()
         self._lock = threading.Lock()
         self._limit = running + waiting
         self.inside = 0
@@ -37,20 +41,32 @@ class Admission:
     @contextmanager
     def __call__(self) -> Iterator[None]:
         """Waits for a turn; raises Overloaded at once when the queue is full."""
+        turn = None
         with self._lock:
             if self.inside >= self._limit:
                 raise Overloaded
             self.inside += 1
+            if self._free:
+                self._free -= 1
+            else:
+                turn = threading.Event()
+                self._queue.append(turn)
+        if turn is not None and not turn.wait(MAX_WAIT_S):
+            with self._lock:
+                if not turn.is_set():
+                    self._queue.remove(turn)
+                    self.inside -= 1
+                    raise Overloaded
         try:
-            if not self._room.acquire(timeout=MAX_WAIT_S):
-                raise Overloaded
-            try:
-                yield
-            finally:
-                self._room.release()
+            yield
         finally:
             with self._lock:
                 self.inside -= 1
+                # A turn is handed on, never put back for anybody to snatch: nobody waits longer than his place says.
+                if self._queue:
+                    self._queue.popleft().set()
+                else:
+                    self._free += 1
 
 
 class Predictor:
@@ -65,29 +81,31 @@ class Predictor:
         """One answer a picture, in order, from one inference; raises BadBody (422) or Overloaded."""
         with self.admission():
             start = perf_counter()
-            crops = [self._picture(upload, asked.crop) for upload in asked.uploads]
-            predictions = self.classifier.classify(crops)
+            predictions = self._classify(asked.uploads, asked.crop)
             seconds = perf_counter() - start
         lanes = [(self._config.lane_of(p.label) if p.known else self._config.default_lane).name for p in predictions]
         found = [answer(p, self.classifier, lane, seconds) for p, lane in zip(predictions, lanes, strict=True)]
         return [_top(one, asked.top) for one in found]
 
-    def _picture(self, upload: Upload, crop: tuple[int, int, int, int] | None) -> np.ndarray:
-        card = self.classifier.card
+    def _classify(self, uploads: list[Upload], crop: tuple[int, int, int, int] | None) -> list[Prediction]:
         try:
             if crop is None:
-                return decode(upload.data, upload.name, (card.height, card.width))
-            picture = decode(upload.data, upload.name)
+                return classify_files(self.classifier, [(upload.name, upload.data) for upload in uploads])
+            return self.classifier.classify([_cut(upload, *crop) for upload in uploads])
         except PictureError as error:
             raise BadBody(422, str(error)) from None
-        x, y, width, height = crop
-        if x + width > picture.shape[1] or y + height > picture.shape[0]:
-            raise BadBody(
-                422,
-                f"{upload.name}: is {picture.shape[1]} x {picture.shape[0]} pixels, the crop {x},{y},{width},{height} "
-                "reaches beyond it",
-            )
-        return picture[y : y + height, x : x + width]
+
+
+def _cut(upload: Upload, x: int, y: int, width: int, height: int) -> np.ndarray:
+    """A part of a picture; raises PictureError, or BadBody (422) where it reaches beyond the picture."""
+    picture = decode(upload.data, upload.name)
+    if x + width > picture.shape[1] or y + height > picture.shape[0]:
+        raise BadBody(
+            422,
+            f"{upload.name}: is {picture.shape[1]} x {picture.shape[0]} pixels, the crop {x},{y},{width},{height} "
+            "reaches beyond it",
+        )
+    return picture[y : y + height, x : x + width]
 
 
 def _top(one: dict[str, Any], top: int | None) -> dict[str, Any]:

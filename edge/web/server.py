@@ -15,6 +15,7 @@ from edge.config import LineConfig
 from edge.engines import cores
 from edge.errors import ModelError
 from edge.model import Classifier
+from edge.priority import hand_over_quickly
 from edge.web.album import Album
 from edge.web.app import create_app
 from edge.web.channel import Channel, ChannelClosed, Message
@@ -35,6 +36,7 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     os.setpriority(os.PRIO_PROCESS, 0, NICENESS)  # not nice(): the line it was started by may run before others
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the line's to handle; it ends this process
     cv2.setNumThreads(1)
+    hand_over_quickly()
     hello, _ = channel.receive()
     config = LineConfig.model_validate(hello["config"])
     provider = hello["facts"].get("model", {}).get("provider", config.model.provider)

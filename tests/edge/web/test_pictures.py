@@ -3,6 +3,8 @@
 import base64
 import struct
 import zlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,10 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.demo import bundled_model
 from edge.errors import PictureError
-from edge.model import Resize, to_pixels
+from edge.model import Classifier, Resize, to_pixels
 from edge.picture import decode_picture
-from edge.web.pictures import MAX_PIXELS, MAX_SCANS, decode, read_header
+from edge.simulator.scene import Scene
+from edge.simulator.settings import SimulatorSettings
+from edge.simulator.world import World
+from edge.web.pictures import KEPT, MAX_PIXELS, MAX_SCANS, classify_files, decode, is_reduced, read_header
 from tests.edge.web.conftest import painted
 
 # A 16 x 16 JPEG in four inks (CMYK, as Adobe's programs write it), of the colour red 200, green 40, blue 60.
@@ -99,7 +105,7 @@ def test_no_damage_breaks_the_decoder(suffix: str, at: int, damage: bytes) -> No
 def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same_to_the_model(factor: int) -> None:
     rng = np.random.default_rng(factor)
     coarse = rng.integers(0, 256, (12, 16, 3), np.uint8)
-    scene = cv2.resize(coarse, (64 * 4 * factor + 8, 48 * 4 * factor + 6), interpolation=cv2.INTER_CUBIC)
+    scene = cv2.resize(coarse, (64 * KEPT * factor + 8, 48 * KEPT * factor + 6), interpolation=cv2.INTER_CUBIC)
     data = bytes(cv2.imencode(".jpg", scene, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
     small = decode(data, "large.jpg", (48, 64))
     assert small.shape[0] == -(-scene.shape[0] // factor)
@@ -109,8 +115,39 @@ def test_a_large_jpeg_is_decoded_smaller_and_looks_the_same_to_the_model(factor:
 
 
 def test_a_jpeg_that_is_only_just_large_enough_is_decoded_whole() -> None:
-    data = painted("red", 511, 400)
-    assert decode(data, "a.jpg", (64, 64)).shape == (400, 511, 3)
+    side = 2 * KEPT * 64 - 1
+    data = painted("red", side, side - 60)
+    assert decode(data, "a.jpg", (64, 64)).shape == (side - 60, side, 3)
+
+
+def enlarged() -> Iterator[tuple[str, bytes]]:
+    """Drawn parts, which the bundled model knows, and real fruit, of which it is unsure, as a large camera has them."""
+    scene = Scene(World(SimulatorSettings(width=640, height=480)))
+    pictures = [scene.draw(2.0 + n)[120:360, 40 * n : 40 * n + 240] for n in range(8)]
+    fruits = sorted((Path(__file__).resolve().parents[4] / "shared/data/fruits/test").glob("*/3*_100.jpg"))[:12]
+    pictures += [cv2.imread(str(path)) for path in fruits]
+    rng = np.random.default_rng(1)
+    for n, picture in enumerate(pictures):
+        factor = 96 * KEPT * (2, 4)[n % 2] / min(picture.shape[:2])
+        large = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+        if n % 4 < 2:  # a sensor's grain
+            large = np.clip(large + rng.normal(0, 5, (*large.shape[:2], 1)), 0, 255).astype(np.uint8)
+        chroma = (cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)[n // 2 % 2]
+        how = [cv2.IMWRITE_JPEG_QUALITY, 75 + n, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, chroma]
+        yield f"{n}.jpg", bytes(cv2.imencode(".jpg", large, how)[1])
+
+
+def test_the_answer_for_a_large_jpeg_is_that_for_all_of_its_pixels() -> None:
+    classifier = Classifier(bundled_model(), "cpu")
+    files = list(enlarged())
+    assert all(is_reduced(data, (classifier.card.height, classifier.card.width)) for _, data in files)
+    whole = classifier.classify([decode(data, name) for name, data in files])
+    moved = [
+        max(abs(a - b) for a, b in zip(one.probabilities, other.probabilities, strict=True))
+        for one, other in zip(classify_files(classifier, files), whole, strict=True)
+    ]
+    assert max(moved) < 0.01
+    assert any(moved), "no picture was answered from a reduced scale"
 
 
 def with_orientation(jpeg: bytes, value: int) -> bytes:
