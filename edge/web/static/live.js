@@ -1,7 +1,6 @@
 // The live page: one stream of events from the line, drawn as it comes. Nothing is computed here that the line knows.
 "use strict";
 
-const SHOWN_DECISIONS = 24;
 const SILENCE_MS = 4000; // the line speaks four times a second; this long without a word is a lost connection
 const STAGES = [
   ["waiting", "waiting"],
@@ -20,6 +19,11 @@ const ADVICE = {
   journal: "Check the disk: is it full, or read-only?",
   web: "The line itself is not affected.",
   line: "The log has the details.",
+};
+
+const ADVICE_FOR = {
+  drift: "Look at lamp, lens and goods. If they have changed for good, say what some items are and train again.",
+  outputs_disarmed: "Arm them when nobody reaches into the belt.",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -65,7 +69,9 @@ function status() {
   if (!state || performance.now() - line.arrived > SILENCE_MS / 2) return ["bad", "The line is silent"];
   const failing = Object.entries(state.health ?? {}).filter(([, part]) => !part.ok);
   if (failing.length) return ["bad", `${words(failing[0][0])}: ${failing[0][1].text}`];
-  if (state.paused) return ["warn", `Paused: everything goes to ${line.facts?.lanes?.find((l) => l.default)?.name ?? "the default lane"}`];
+  const rest = line.facts?.lanes?.find((l) => l.default)?.name ?? "the default lane";
+  if (state.armed === false) return ["warn", `Disarmed: everything goes to ${rest}`];
+  if (state.paused) return ["warn", `Paused: everything goes to ${rest}`];
   if (state.speed_mm_s === 0) return ["idle", "The belt stands"];
   return ["good", "Sorting"];
 }
@@ -76,7 +82,7 @@ function showStatus() {
   write($("status-text"), text);
   document.title = `${text} · sortline`;
   document.body.classList.toggle("lost", !stream.open);
-  $("pause").disabled = !stream.open || !line.state;
+  for (const id of ["pause", "arm"]) $(id).disabled = !stream.open || !line.state;
 }
 
 // ---- The state ----
@@ -97,6 +103,10 @@ function showState() {
   write($("p99"), known(state.latency_ms?.p99, 1));
   $("pause").setAttribute("aria-pressed", String(Boolean(state.paused)));
   write($("pause"), state.paused ? "Resume" : "Pause");
+  write($("arm"), state.armed === false ? "Arm outputs" : "Disarm");
+  $("arm").classList.toggle("strong", state.armed === false);
+  model.drift(state.drift);
+  items.release();
   showHealth(state.health ?? {});
   showLanes(state);
   showStages(state.stages ?? {});
@@ -149,9 +159,17 @@ function showLanes(state) {
     const quality = state.simulated?.lanes?.[name];
     write(row.children[1], whole.format(lane.items));
     write(row.children[2], classes.map(([label, n]) => `${label}\u00a0${whole.format(n)}`).join("   ") || "nothing yet");
-    write(row.children[3], quality ? `${share("purity", quality.purity)}   ${share("yield", quality.yield)}` : "");
+    const checked = state.checked?.lanes?.[name];
+    write(row.children[3], quality ? `${share("purity", quality.purity)}   ${share("yield", quality.yield)}` : checkedQuality(checked));
     row.children[4].firstChild.style.inlineSize = `${total ? (100 * lane.items) / total : 0}%`;
   }
+}
+
+// On a real belt only people know the truth: what is said is said of the items that they have checked.
+function checkedQuality(checked) {
+  const part = (word, { of, low, high }) => `${word} ${percent(low, 0)}–${percent(high, 0)} % (${of} checked)`;
+  const known = ["purity", "yield"].filter((measure) => checked?.[measure].of);
+  return known.map((measure) => part(measure, checked[measure])).join("\n") || "purity not known";
 }
 
 // ---- Timing ----
@@ -239,28 +257,6 @@ async function showShift() {
   $("shift-axis").replaceChildren(make("span", "", hour(from)), make("span", "", `at most ${whole.format(most)} in ${step / 60} min`), make("span", "", "now"));
 }
 
-// ---- Decisions ----
-
-function decisionCard(decision) {
-  const card = make("li", "decision");
-  card.style.setProperty("--lane", laneColour(decision.lane));
-  const crop = decision.crop ? make("img") : make("span", "no-crop");
-  if (decision.crop) Object.assign(crop, { src: `/crops/${decision.item_id}.jpg?at=${decision.decided_at}`, alt: "", width: 96, height: 96 });
-  const sure = decision.reason === "classified";
-  const title = make("p", "decision-label", sure ? decision.label : REASONS[decision.reason] ?? decision.reason);
-  const detail = sure ? `${percent(decision.confidence, 0)} %` : decision.label ? `${decision.label}? ${percent(decision.confidence, 0)} %` : "";
-  card.append(crop, title, make("p", "decision-detail", detail), make("p", "decision-lane", decision.lane));
-  card.title = `Item ${decision.item_id}, ${clockTime(decision.wall)}`;
-  return card;
-}
-
-function addDecision(decision) {
-  const list = $("decisions");
-  list.prepend(decisionCard(decision));
-  while (list.children.length > SHOWN_DECISIONS) list.lastChild.remove();
-  $("decisions-empty").hidden = true;
-}
-
 // ---- Incidents ----
 
 function showIncidents() {
@@ -302,7 +298,7 @@ function fillIncident(entry, incident) {
   const [head, cause, advice] = entry.children;
   write(head.lastChild, clockTime(incident.wall) + (incident.times > 1 ? `, ${incident.times} times` : ""));
   write(cause, `${sentence(incident.cause)}; ${incident.action}.`);
-  write(advice, incident.recovered ? "It is well again." : ADVICE[incident.scope] ?? ADVICE.line);
+  write(advice, incident.recovered ? "It is well again." : ADVICE_FOR[incident.name] ?? ADVICE[incident.scope] ?? ADVICE.line);
   return entry;
 }
 
@@ -313,12 +309,12 @@ const handlers = {
     // A line that came back as another version brings another page.
     if (line.facts && line.facts.version !== all.facts.version) location.reload();
     Object.assign(line, { facts: all.facts, state: all.state, incidents: new Map(all.incidents.map((i) => [i.number, i])) });
-    for (const id of ["decisions", "lane-list", "overlay"]) $(id).replaceChildren();
+    for (const id of ["lane-list", "overlay"]) $(id).replaceChildren();
     delete $("overlay").dataset.gates;
-    $("decisions-empty").hidden = false;
-    all.decisions.slice(-SHOWN_DECISIONS).forEach(addDecision);
-    const { model, version } = all.facts;
-    write($("foot"), model ? `${model.name} ${model.version} on ${model.provider}, ${model.threads} thread${model.threads > 1 ? "s" : ""}   ·   ${all.facts.camera?.source ?? ""}   ·   sortline ${version}` : "");
+    items.replace(all.decisions);
+    model.facts(all.facts);
+    const { camera, version } = all.facts;
+    write($("foot"), version ? `${camera?.source ?? ""}   ·   sortline ${version}` : "");
     showIncidents();
     showShift();
     if (all.state?.outcomes) handlers.state(all.state);
@@ -328,7 +324,9 @@ const handlers = {
     line.arrived = performance.now();
     showState();
   },
-  decision: addDecision,
+  decision: items.add,
+  ending: items.change,
+  check: items.change,
   incident(incident) {
     line.incidents.set(incident.number, incident);
     showIncidents();
@@ -377,6 +375,7 @@ const stream = {
 async function post(path, body) {
   const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   if (answer.status === 401) location.assign("/login");
+  return answer;
 }
 
 // Pausing only makes everything pass by, so one touch does it. Resuming moves machinery: it asks first.
@@ -390,6 +389,19 @@ async function pauseOrResume() {
 $("pause").addEventListener("click", pauseOrResume);
 $("resume").addEventListener("close", () => {
   if ($("resume").returnValue === "resume") post("/commands", { command: "pause", paused: false });
+});
+
+// Arming is the same: taking it back is one touch, giving it asks first.
+async function armOrDisarm() {
+  if (line.state?.armed !== false) return post("/commands", { command: "arm", armed: false });
+  const dialog = $("arming");
+  dialog.returnValue = "";
+  dialog.showModal();
+}
+
+$("arm").addEventListener("click", armOrDisarm);
+$("arming").addEventListener("close", () => {
+  if ($("arming").returnValue === "arm") post("/commands", { command: "arm", armed: true });
 });
 $("theme").addEventListener("click", theme.toggle);
 

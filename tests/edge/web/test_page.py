@@ -63,6 +63,7 @@ class Belt:
         self.commands: list[dict[str, Any]] = []
         self.incidents: list[Incident] = []
         self.paused = False
+        self.armed = True
         self.broken = False
         config = fake_line.config(folder)
         self.side = WebSide(config, fake_line.facts(config), self._obey, self._report)
@@ -82,6 +83,8 @@ class Belt:
         self.commands.append(command)
         if command["command"] == "pause":
             self.paused = command["paused"]
+        if command["command"] == "arm":
+            self.armed = command["armed"]
 
     def _report(self, incident: Incident) -> None:
         self.incidents.append(incident)
@@ -95,10 +98,11 @@ class Belt:
             for item in items:
                 if item["lane"] and item["id"] > decided:
                     decided = item["id"]
-                    self.side.decided(*fake_line.decision_at(decided - 1, t))
+                    self.side.decided(*fake_line.decision_at(decided - 1, t), fake_line.SPENT_S)
+                    self.side.ended(decided, "fired", fake_line.SPENT_S | {"output": 0.0011})
             if self.side.wants_picture:
                 self.side.picture(fake_line.frame_at(t), items)
-            state = fake_line.state_at(t, decided, self.paused)
+            state = fake_line.state_at(t, decided, self.paused, self.armed)
             if self.broken:
                 state["health"]["camera"] = {"ok": False, "text": "no picture for 3 s"}
             self.side.state(state)
@@ -217,12 +221,67 @@ def test_the_keyboard_alone_is_enough(page: Any, belt: Belt) -> None:
         page.switch_to.active_element.send_keys(Keys.TAB)
         active = page.switch_to.active_element
         order.append(active.get_attribute("id") or active.get_attribute("class"))
-    assert order[:3] == ["skip", "pause", "theme"]
+    assert order == ["skip", "arm", "pause", "theme"]
     page.find_element("id", "pause").send_keys(Keys.ENTER)
     until(lambda: belt.paused)
     page.find_element("id", "pause").send_keys(Keys.ENTER)
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert belt.paused
+
+
+def test_disarming_takes_one_press_and_arming_asks_first(page: Any, belt: Belt) -> None:
+    press(page, "#arm")
+    until(lambda: text(page, "status-text").startswith("Disarmed: everything goes to rest"))
+    assert text(page, "arm") == "Arm outputs"
+    press(page, "#arm")
+    press(page, "#arming button[value='']")
+    assert not belt.armed
+    press(page, "#arm")
+    press(page, "#arming button[value='arm']")
+    until(lambda: text(page, "status-text") == "Sorting")
+    assert belt.commands == [{"command": "arm", "armed": False}, {"command": "arm", "armed": True}]
+
+
+def test_an_item_shows_its_deadline_ledger_and_is_told_what_it_really_is(page: Any, belt: Belt, tmp_path: Path) -> None:
+    card = until(lambda: page.find_elements("css selector", ".decision .card"))[0]
+    page.execute_script("arguments[0].focus()", card)  # a hand near the cards makes them stand still
+    card = page.switch_to.active_element
+    item = int(card.find_element("xpath", "..").get_attribute("data-item"))
+    card.send_keys("\n")
+    until(lambda: text(page, "item-title").startswith(f"Item {item}: "))
+    until(lambda: "1.1 ms" in text(page, "item-ledger"))
+    ledger = text(page, "item-ledger")
+    for said in (
+        "Waiting2.1 ms",
+        "Finding3.4 ms",
+        "Queueing0.8 ms",
+        "Classifying6.2 ms",
+        "Voting0.1 ms",
+        "Output1.1 ms",
+    ):
+        assert said in ledger
+    assert "Left at its last moment410.0 ms" in ledger
+    assert "pushed" in text(page, "item-lane")
+    for choice in page.find_elements("css selector", "#item-choices button"):
+        if choice.text == "green":
+            choice.click()
+    until(lambda: "the picture is kept" in text(page, "item-said"))
+    (command,) = belt.commands
+    assert (command["item_id"], command["label"]) == (item, "green")
+    assert (tmp_path / "pictures" / command["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
+    assert command["picture"].startswith("labelled/green/")
+    until(lambda: page.find_elements("css selector", "#item-choices button[aria-pressed='true']"))
+    press(page, "#item form button")
+    assert complaints(page) == []
+
+
+def test_what_has_drifted_since_the_start_is_named(page: Any) -> None:
+    until(lambda: "Brightness" in text(page, "drift"))
+    rows = {
+        row.get_attribute("data-thing"): row.get_attribute("data-drifted")
+        for row in page.find_elements("css selector", "#drift li")
+    }
+    assert rows == {"confidence": "false", "brightness": "true", "unknown": "false", "classes": "false"}
 
 
 def test_an_incident_appears_says_what_to_do_and_is_cleared(page: Any, belt: Belt) -> None:

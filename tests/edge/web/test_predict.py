@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from edge.config import LineConfig
 from edge.model import Classifier
 from edge.picture import decode_picture
-from edge.web import predict
+from edge.web import pictures, predict
 from edge.web.app import MAX_BODY, create_app
 from edge.web.bodies import MAX_PICTURES
 from edge.web.hub import Hub
@@ -200,7 +200,7 @@ def test_a_full_house_sends_the_next_client_away_with_a_time_to_return(
         assert holding.wait(20)
         return np.zeros((8, 8, 3), np.uint8)
 
-    monkeypatch.setattr(predict, "decode", slow)
+    monkeypatch.setattr(pictures, "decode", slow)
     statuses: list[int] = []
 
     def ask() -> None:
@@ -233,3 +233,23 @@ def test_the_door_counts_right_after_every_kind_of_leaving() -> None:
     assert door.inside == 0
     with door():
         assert door.inside == 1
+
+
+def test_turns_are_given_in_the_order_of_asking() -> None:
+    door = Admission(running=1, waiting=4)
+    order: list[int] = []
+
+    def ask(number: int) -> None:
+        with door():
+            order.append(number)
+
+    with door():
+        clients = []
+        for number in range(4):
+            clients.append(threading.Thread(target=ask, args=(number,)))
+            clients[-1].start()
+            while door.inside < number + 2:
+                pass
+    for one in clients:
+        one.join(20)
+    assert order == [0, 1, 2, 3]
