@@ -2,9 +2,10 @@
 
 from time import sleep
 
-from edge.bench.findings import Column, Figure, Findings, Table, milliseconds, percentile, ratio
+from edge.bench.findings import Bar, Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
 from edge.bench.live import ITEMS_A_SECOND, SETTLING_S, LiveLine, Stretch, belt, content
 from edge.bench.load import Answers, Clients
+from edge.bench.model import Engine
 from edge.bench.peer import Peer
 from edge.bench.scenario import Bench
 
@@ -17,7 +18,9 @@ WARM_UP_S = 1.0
 
 def measure(bench: Bench) -> Findings:
     """First the server beside a line that has nothing to do, then a busy line with and without clients."""
-    return Findings((_server(bench), _line(bench)), notes=(_loopback(),))
+    server = _server(bench)
+    table, bars = _line(bench)
+    return Findings((server, table), bars, notes=(_loopback(),))
 
 
 def _server(bench: Bench) -> Table:
@@ -62,7 +65,8 @@ def _server(bench: Bench) -> Table:
     )
 
 
-def _line(bench: Bench) -> Table:
+def _line(bench: Bench) -> tuple[Table, tuple[Bar, ...]]:
+    bare = [_bare(bench)]
     stretches: dict[int, list[Stretch]] = {0: [], FULL_LOAD: []}
     answers: list[Answers] = []
     busy = content(bench.model, bench.classes, belt(fps=60), web=True)
@@ -77,6 +81,7 @@ def _line(bench: Bench) -> Table:
                 else:
                     sleep(bench.seconds(SECONDS_A_TURN))
                 mine.append(line.call("stretch", timeout_s=10))
+    bare.append(_bare(bench))
     pooled = {clients: Stretch.pooled(mine) for clients, mine in stretches.items()}
     quiet = percentile(pooled[0].frame_to_decision_s, 0.99)
     rows: list[dict[str, Figure]] = [
@@ -94,7 +99,17 @@ def _line(bench: Bench) -> Table:
         }
         for clients, one in pooled.items()
     ]
-    return Table(
+    loud = percentile(pooled[FULL_LOAD].frame_to_decision_s, 0.99)
+    model_s = percentile([seconds for one in bare for seconds in one], 0.5)
+    growth = None if loud is None or quiet is None else loud - quiet
+    bars = (
+        Bar(
+            "line_growth", f"Growth of the line's p99 under {FULL_LOAD} clients", ratio(growth, model_s),
+            1.0, "model times",
+        ),
+        Bar("line_late", f"Items late under {FULL_LOAD} clients", float(pooled[FULL_LOAD].late), 0.0, "items"),
+    )  # fmt: skip
+    table = Table(
         "line_under_load",
         "The line while /predict is busy",
         f"One line on a simulated 1280x720 belt at 60 frames and {ITEMS_A_SECOND} items a second, in turns without "
@@ -111,6 +126,15 @@ def _line(bench: Bench) -> Table:
         ),
         rows,
     )
+    return table, bars
+
+
+def _bare(bench: Bench) -> list[float]:
+    """Single inferences on the line's model, nothing else running."""
+    bench.say("the bare model")
+    with Peer("the bare model", Engine, model=bench.model) as engine:
+        runs: Runs = engine.call("measure", runs=bench.times(60), timeout_s=60)
+    return runs.seconds
 
 
 def _clients(bench: Bench, line: Peer) -> Peer:

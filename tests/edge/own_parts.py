@@ -6,7 +6,7 @@ from pydantic import Field
 
 from edge.errors import OutputError
 from edge.outputs import Output, OutputSettings
-from edge.records import Actuation
+from edge.records import Actuation, Decision
 
 
 class BladeSettings(OutputSettings):
@@ -23,12 +23,16 @@ class Blade(Output):
     def __init__(self, name: str, settings: OutputSettings) -> None:
         super().__init__(name, settings)
         self.pushes: list[Actuation] = []
+        self.heard: list[Decision] = []
         self.closed = False
 
     def fire(self, actuation: Actuation) -> None:
         if self.settings.fails:
             raise OutputError("the blade is jammed")
         self.pushes.append(actuation)
+
+    def decided(self, decision: Decision) -> None:
+        self.heard.append(decision)
 
     def close(self) -> None:
         self.closed = True

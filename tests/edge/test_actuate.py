@@ -179,6 +179,32 @@ def test_a_paused_line_lets_everything_pass() -> None:
     assert bench.ends == {1: "passed"}
 
 
+def test_outputs_that_are_not_armed_never_move_until_they_are() -> None:
+    bench = Bench()
+    bench.hand.permit.armed = False
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert (bench.ends, bench.blade.pushes) == ({1: "passed"}, [])
+    bench.hand.permit.armed = True
+    bench.bear(2, item_mm=bench.clock.now() * SPEED + 100)
+    bench.hand.run_until(20)
+    assert bench.ends == {1: "passed", 2: "fired"}
+
+
+def test_a_push_that_waits_while_the_permit_is_taken_back_is_not_made() -> None:
+    bench = Bench()
+    hand_over = bench.hand._hand_over
+
+    def slowly(actuation: Actuation) -> None:
+        bench.hand.permit.armed = False  # somebody reaches into the belt just now
+        hand_over(actuation)
+
+    bench.hand._hand_over = slowly  # type: ignore[method-assign]
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert (bench.ends, bench.blade.pushes) == ({1: "passed"}, [])
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     gaps=st.lists(st.floats(0, 200), min_size=1, max_size=30),

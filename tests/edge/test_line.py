@@ -1,6 +1,7 @@
 """The whole line: camera to diverter, every item decided once and ended once."""
 
 import json
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from edge.clock import VirtualClock
 from edge.config import LineConfig
 from edge.errors import ConfigError, ModelError, SortlineError
 from edge.line import Line
+from edge.orders import obey
 from edge.records import Decision, Frame
 from tests.edge.tiny_model import write_model
 
@@ -97,6 +99,54 @@ def test_a_diverter_inside_the_picture_gets_its_decision_at_the_point_of_no_retu
         ("blue", "rest", "classified"),
     ]
     assert line.ledger.outcomes["fired"] == 1
+
+
+def test_a_line_that_starts_disarmed_decides_everything_and_moves_nothing(model: Path) -> None:
+    outputs = {
+        name: {"type": "tests.edge.own_parts:Blade", "on": on} for name, on in (("gate", "fire"), ("arm", "decision"))
+    }
+    line, heard = played(config(model, outputs=outputs, line={"start_armed": False}))
+    assert [d.label for d in sorted(heard, key=lambda d: d.item_id)] == COLOURS.split()
+    assert {d.reason for d in heard} == {"classified"}
+    assert [output.pushes for output in line.outputs.values()] == [[], []]  # type: ignore[attr-defined]
+    assert [output.heard for output in line.outputs.values()] == [[], []]  # type: ignore[attr-defined]
+    assert line.ledger.outcomes["passed"] == 8
+    line, _ = played(config(model, outputs=outputs))
+    assert len(line.outputs["arm"].heard) == 3  # type: ignore[attr-defined]
+
+
+def test_what_people_say_of_items_is_journalled_and_counts_for_purity(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "line.db"
+    line = Line(config(model, "red red", journal={"path": str(path)}), clock=VirtualClock())
+    try:
+        line.play()
+        for item, label in ((1, "red"), (2, "green")):
+            said = {"command": "label", "item_id": item, "lane": "reds", "label": label, "picture": f"{item}.jpg"}
+            obey(line, said)
+        obey(line, {"command": "label", "item_id": "1"})  # not as it must be: changes nothing
+        purity = line.watch.snapshot()["checked"]["lanes"]["reds"]["purity"]
+    finally:
+        line.stop()
+    assert (purity["right"], purity["of"]) == (1, 2)
+    with sqlite3.connect(path) as journal:
+        rows = journal.execute("SELECT item_id, label, picture FROM labels ORDER BY item_id").fetchall()
+    assert rows == [(1, "red", "1.jpg"), (2, "green", "2.jpg")]
+
+
+def test_arming_is_told_with_a_name_and_every_item_carries_its_ledger(model: Path) -> None:
+    line = Line(config(model, "red", line={"start_armed": False}), clock=VirtualClock())
+    spent: list[dict[str, float]] = []
+    ended = line.herald.ended
+    line.herald.ended = lambda life, outcome: (spent.append(dict(life.spent_s)), ended(life, outcome))  # type: ignore
+    try:
+        obey(line, {"command": "arm", "armed": True})
+        line.play()
+    finally:
+        line.stop()
+    assert line.herald.recent[0].name == "outputs_disarmed"
+    assert line.herald.recent[0].recovered
+    assert line.ledger.outcomes["fired"] == 1
+    assert set(spent[0]) == {"waiting", "finding", "queueing", "classifying", "voting", "margin", "output"}
 
 
 def test_a_jammed_diverter_is_an_incident_and_sorting_goes_on(model: Path) -> None:

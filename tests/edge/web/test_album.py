@@ -1,0 +1,64 @@
+"""Pictures worth labelling: class folders that training reads, and a size that they never exceed."""
+
+from pathlib import Path
+
+import pytest
+
+from edge.web.album import Album, AlbumFull
+
+JPEG = b"\xff\xd8\xff" + bytes(997)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_labelled_picture_lies_in_the_folder_of_its_class(tmp_path: Path) -> None:
+    album = Album(tmp_path, 100_000)
+    assert album.label(412, 0.0, "bolt", JPEG) == "labelled/bolt/19700101-000000-412.jpg"
+    assert album.label(413, 0.0, None, JPEG) == "strangers/19700101-000000-413.jpg"
+    assert (tmp_path / "labelled/bolt/19700101-000000-412.jpg").read_bytes() == JPEG
+
+
+def test_a_second_word_on_an_item_moves_its_picture(tmp_path: Path) -> None:
+    album = Album(tmp_path, 100_000)
+    for label in ("bolt", "bolt", "nut"):
+        album.label(1, 0.0, label, JPEG)
+    assert names(tmp_path) == ["labelled/nut/19700101-000000-1.jpg"]
+
+
+def test_unsure_pictures_make_room_for_newer_ones_and_for_labelled_ones(tmp_path: Path) -> None:
+    album = Album(tmp_path, 10_000)
+    for item in range(9):
+        album.unsure(item, float(item), JPEG)
+    assert names(tmp_path) == ["unsure/19700101-000007-7.jpg", "unsure/19700101-000008-8.jpg"]
+    for item in range(10):
+        album.label(100 + item, 0.0, "bolt", JPEG)
+    assert len(names(tmp_path)) == 10
+    assert not list((tmp_path / "unsure").iterdir())
+
+
+def test_what_people_have_named_is_never_thrown_away(tmp_path: Path) -> None:
+    for _ in range(2):  # also when the program starts again
+        album = Album(tmp_path, 3_000)
+        for item in range(3):
+            album.label(item, 0.0, "bolt", JPEG) if not names(tmp_path)[item:] else None
+        with pytest.raises(AlbumFull):
+            album.label(9, 0.0, "nut", JPEG)
+        album.unsure(10, 0.0, JPEG)
+        assert len(names(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("label", ["../../etc", "/etc/cron.d", "..", "a/b", "", "nul\0"])
+def test_no_class_name_reaches_out_of_the_folder(tmp_path: Path, label: str) -> None:
+    folder = tmp_path / "pictures"
+    place = Album(folder, 10_000).label(1, 0.0, label, JPEG)
+    assert len(Path(place).parts) == 3
+    assert (folder / place).resolve().is_relative_to(folder.resolve() / "labelled")
+
+
+def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "labelled").write_text("a file where a folder should be")
+    with pytest.raises(OSError):
+        Album(tmp_path, 10_000).label(1, 0.0, "bolt", JPEG)
+    assert names(tmp_path) == ["labelled"]
