@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -28,6 +29,8 @@ class Check:
 def check_line(config: LineConfig) -> Iterator[Check]:
     """Tries each part of a line, one after the other; a part that fails does not keep the others from being tried."""
     yield _model(config)
+    if config.model.shadow:
+        yield _shadow(config.model.shadow)
     yield _camera(config)
     for name, settings in config.outputs.items():
         try:
@@ -82,6 +85,15 @@ def _web(config: LineConfig) -> Check:
             return Check("web", True, f"{url_of(sock)} is free, {'asks for the token' if token else 'open to all'}")
     except SortlineError as error:
         return Check("web", False, str(error))
+
+
+def _shadow(path: Path) -> Check:
+    """The model that looks on; a class that no lane takes is no fault, for it decides nothing."""
+    try:
+        card = Classifier(path, "cpu", 1).card
+    except SortlineError as error:
+        return Check("shadow", False, str(error))
+    return Check("shadow", True, f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}")
 
 
 def _camera(config: LineConfig) -> Check:

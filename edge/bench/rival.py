@@ -12,8 +12,8 @@ from time import monotonic, sleep
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from edge.bench.load import NICENESS
 from edge.bench.peer import PeerError
+from edge.web.server import NICENESS
 
 START_S = 90.0
 END_S = 5.0

@@ -5,17 +5,19 @@ import os
 import socket
 import threading
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge.bench import SCENARIOS, Bench, run_bench
+from edge.bench import SCENARIOS, Bench, run_bench, servers
 from edge.bench.findings import Bar, Column, Findings, Table, percentile
 from edge.bench.live import Stretch, belt, content
 from edge.bench.load import Clients
 from edge.bench.machine import Others, children, describe, process_cpu_s, proportional_mb, thread_cpu_s
 from edge.bench.peer import Peer, PeerError
+from edge.bench.rival import Rival
 from edge.bench.startup import Run, as_toml
 from edge.cli import main
 from edge.config import LineConfig
@@ -84,13 +86,44 @@ def test_the_line_is_measured_at_both_frame_rates_stage_by_stage(model: Path, tm
 
 
 def test_predict_is_measured_on_a_real_socket_and_so_is_what_it_costs_the_line(model: Path, tmp_path: Path) -> None:
-    tables = measured("predict", model, tmp_path)["tables"]
+    found = measured("predict", model, tmp_path)
+    tables = found["tables"]
     assert [row["clients"] for row in tables["predict"]["rows"]] == [1, 8]
     for row in tables["predict"]["rows"]:
         assert row["errors"] == 0
         assert row["answered"] > 0
         assert 0 < row["p50_ms"] <= row["p99_ms"]
-    assert [row["clients"] for row in tables["line_under_load"]["rows"]] == [0, 8]
+    quiet, loud = tables["line_under_load"]["rows"]
+    assert (quiet["clients"], loud["clients"]) == (0, 8)
+    assert found["bars"]["line_late"]["value"] == loud["late"]
+    assert (found["bars"]["line_growth"]["value"] > 0) == (loud["p99_ms"] > quiet["p99_ms"])
+
+
+def test_predict_is_held_against_the_servers_that_are_installed_and_the_others_are_named(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "TURNS", 1)
+    found = measured("servers", model, tmp_path)
+    rows = found["tables"]["servers"]["rows"]
+    assert [(row["server"], row["clients"]) for row in rows[:2]] == [("sortline", 1), ("sortline", 8)]
+    assert all(row["errors"] == 0 and 0 < row["p50_ms"] <= row["p99_ms"] for row in rows)
+    measured_too = {row["server"] for row in rows}
+    for name, package in {
+        "tutorial": "torch",
+        "litserve, 1 worker": "litserve",
+        "litserve, 2 workers": "litserve",
+    }.items():
+        assert (name in measured_too) != any(note.startswith(f"{name} was not measured") for note in found["notes"])
+        assert (name in measured_too) <= (find_spec(package) is not None)
+    if "tutorial" in measured_too:
+        slow, fast = (next(r for r in rows if r["server"] == s and r["clients"] == 8) for s in ("tutorial", "sortline"))
+        share = found["bars"]["tutorial_requests"]["value"]
+        assert share == pytest.approx(slow["requests_s"] / fast["requests_s"])
+
+
+def test_a_rival_that_cannot_start_is_told_with_its_last_word(tmp_path: Path) -> None:
+    with pytest.raises(PeerError, match=r"nobody: ended with status 1 \(.*No module named"):
+        Rival("nobody", ["edge.bench.nobody", "PORT"])
 
 
 def test_a_fresh_start_and_the_memory_of_both_processes_are_held_against_their_bars(

@@ -212,10 +212,11 @@ def test_a_line_that_was_never_started_stops_too(model: Path) -> None:
 def test_a_picture_that_breaks_the_eye_is_an_incident_and_the_next_is_seen(model: Path) -> None:
     heard: list[Decision] = []
     line = Line(config(model, "red"), on_decision=heard.append)
-    look = line.eye.look
+    look, stumbled = line.eye.look, list[int]()
 
     def stumbles(frame: Frame) -> object:
-        if frame.seq == 5:
+        if frame.seq >= 5 and not stumbled:  # a busy machine may pass over any single frame
+            stumbled.append(frame.seq)
             raise ZeroDivisionError("a picture that nobody thought of")
         return look(frame)
 
