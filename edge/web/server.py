@@ -25,7 +25,7 @@ from edge.web.shadow import Shadow
 from edge.web.wsgi import Server
 
 _log = logging.getLogger("sortline.web")
-NICENESS = 19  # the least that an ordinary process can have: whatever else runs, the line above all, comes first
+NICENESS = 10
 # Every viewer and every admitted picture holds a thread; the rest is for what is answered at once.
 THREADS = MAX_VIEWERS + MAX_RUNNING + MAX_WAITING + 6
 

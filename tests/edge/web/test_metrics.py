@@ -9,7 +9,11 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge import web
+from edge.config import LineConfig
+from edge.model import Classifier
+from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.shadow import Shadow
 from tests.edge.web import fake_line
 from tests.edge.web.conftest import painted
 
@@ -90,8 +94,13 @@ def test_every_name_says_its_unit_or_its_kind(client: FlaskClient, hub: Hub) -> 
         assert not family.name.endswith(("_ms", "_mm", "_milliseconds"))
 
 
-def test_every_metric_that_the_grafana_dashboard_draws_is_told(client: FlaskClient, hub: Hub) -> None:
+def test_every_metric_that_the_grafana_dashboard_draws_is_told(
+    hub: Hub, classifier: Classifier, line_config: LineConfig
+) -> None:
+    client = create_app(hub, classifier, line_config, shadow=Shadow(line_config, "cpu")).test_client()
     state = fake_line.state_at(60.0, 100)
+    state["checked"]["lanes"]["left"]["purity"] = {"of": 4, "right": 3, "low": 0.3, "high": 0.95}
+    state["checked"]["lanes"]["left"]["yield"] = state["checked"]["lanes"]["left"]["purity"]
     state["stages"]["margin"] = state["stages"]["waiting"]
     hub.set_state(state)
     client.get("/healthz")
@@ -103,5 +112,6 @@ def test_every_metric_that_the_grafana_dashboard_draws_is_told(client: FlaskClie
         for target in panel["targets"]
         for name in re.findall(r"\bsortline_\w+", target["expr"])
     }
-    assert len(drawn) >= 12
+    assert len(drawn) >= 18
+    assert samples(client)["sortline_checked_purity_ratio", (("lane", "left"),)] == 0.75
     assert drawn <= told
