@@ -90,7 +90,7 @@ def test_an_unknown_key_gets_the_nearest_known_one(tmp_path: Path, wrong: str, r
 
 
 def test_an_unknown_table_is_told(tmp_path: Path) -> None:
-    assert "lines is not a key of the file (did you mean lanes?" in problems(tmp_path, GOOD + "[lines]\nx = 1\n")[0]
+    assert "lines is not a key of the file (did you mean line?" in problems(tmp_path, GOOD + "[lines]\nx = 1\n")[0]
 
 
 def test_a_lane_that_names_an_output_which_is_not_there_is_told(tmp_path: Path) -> None:
