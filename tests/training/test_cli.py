@@ -11,6 +11,7 @@ import pytest
 from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
 from tests.training.test_package import brightest_channel
+from tests.training.test_trackers import events
 from training.cli import main
 
 ONE = ("--threads", "1")
@@ -35,6 +36,14 @@ def test_build_makes_one_measured_file_a_report_and_a_run_folder(
     assert f"sortline-train {' '.join(words)}" in report
     assert "| torch |" in report
     assert f"{card.test['shipped']} (ships)" in report
+    figures = json.loads(out.with_suffix(".json").read_text())
+    assert figures["accuracy"] == card.test[card.test["shipped"]]["accuracy"]
+    assert figures["count"] == figures["drifts"]["pictures"] == 18
+    assert {figures["comparison"][which]["name"] for which in ("first", "second")} == {"fp32", "int8"}
+    assert "<svg" in out.with_suffix(".html").read_text()
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    followed = [(event.step, event.value) for event in events(tmp_path / "run").Scalars("loss/validation")]
+    assert followed == [(line["number"], pytest.approx(line["val_loss"])) for line in history]
     shown = capfd.readouterr()
     assert "(ships)" in shown.out
     assert "left out: disc/broken.jpg: is not a picture" in shown.err
@@ -42,7 +51,7 @@ def test_build_makes_one_measured_file_a_report_and_a_run_folder(
     assert "Warning" not in shown.err
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
         *("settings.json", "history.json", "checkpoint.pt", "weights.pt"),
-        *("core.onnx", "fp32.onnx", "int8.onnx"),
+        *("core.onnx", "fp32.onnx", "int8.onnx", "tensorboard"),
     }
     assert logging.root.manager.disable == logging.NOTSET
 

@@ -13,7 +13,10 @@ from training.arguments import GROUP_HELP, AddCommand, between, onnx_file, side,
 from training.session import session
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from training.run import Run
+    from training.track import Tracker
 
 NETWORKS = ("efficientnet_lite0", "mobilenet_v3_small", "mobilenet_v2", "resnet18", "simple_cnn")
 
@@ -24,6 +27,7 @@ def add(command: AddCommand) -> None:
     build.add_argument("dataset", type=Path, metavar="DATASET", help="a folder of class folders")
     build.add_argument("--out", type=Path, required=True, metavar="NAME.onnx", help="the file to write")
     build.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="the run folder (default: under runs/)")
+    build.add_argument("--no-report", action="store_true", help="without the page that `evaluate --report` writes")
     _fit_options(build)
 
     fit = command("fit", _fit, "train a network", "pictures --out runs/first --network resnet18 --epochs 20")
@@ -59,38 +63,49 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=between(0, 10), help="the highest learning rate (default: from network and optimizer)")
     add("--crop-margin", type=between(0, 2), default=0.1, metavar="SHARE", help="room around an item (default: 0.1)")
     add("--name", help="the model's name (default: from the file's or folder's)")
+    add(
+        "--track",
+        action="append",
+        default=[],
+        metavar="WHERE",
+        help="beside TensorBoard follow the run in mlflow, mlflow=URI, wandb (offline), wandb=online; none: nowhere",
+    )
 
 
 def _build(options: argparse.Namespace) -> None:
     started = time.perf_counter()
     out = onnx_file(options.out)
     folder = options.folder or Path("runs") / time.strftime(f"{out.stem}-%Y%m%d-%H%M%S")
-    with session(options) as progress:
+    with session(options) as progress, _tracking(options, progress) as tracker:
         from training.files import write_atomically
         from training.report import comparison_table, model_page
 
         run = _start(options, folder, options.name or out.stem, progress)
-        run.fit()
+        run.fit(tracker=tracker)
         run.export()
         run.quantize()
         card, scores = run.ship(out)
         page = out.with_suffix(".md")
         write_atomically(page, model_page(card, scores, options.command, out).encode())
-    shipped = card.test["shipped"]
+        shipped = card.test["shipped"]
+        if not options.no_report:
+            page = out.with_suffix(".html")
+            _report(options, run, out, run.fp32 if shipped == "int8" else run.int8, progress)
+        tracker.model(out, {key: float(value) for key, value in card.test[shipped].items()})
     Console().print(comparison_table(scores, shipped, card.test["pictures"]))
     size, seconds = out.stat().st_size / 1e6, time.perf_counter() - started
     print(f"{out}: {shipped}, {size:.2f} MB, in {seconds:.0f} s; report {page}, run folder {folder}")
 
 
 def _fit(options: argparse.Namespace) -> None:
-    with session(options) as progress:
+    with session(options) as progress, _tracking(options, progress) as tracker:
         if options.resume:
             from training.run import Run
 
             run = Run.open(options.folder, progress, options.dataset)
         else:
             run = _start(options, options.folder, options.name or options.folder.name, progress)
-        run.fit(options.resume)
+        run.fit(options.resume, tracker)
     print(f"{options.folder}: fitted; next: sortline-train export {shlex.quote(str(options.folder))}")
 
 
@@ -108,6 +123,26 @@ def _quantize(options: argparse.Namespace) -> None:
 
         path = Run.open(options.folder, progress).quantize()
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def _report(options: argparse.Namespace, run: "Run", out: Path, other: Path, progress: Progress) -> None:
+    """The report of a finished model on the run's test part, beside the model."""
+    from edge.model import Classifier
+    from training.data import cores
+    from training.examine import examine_part
+    from training.report import write_report
+
+    classifier = Classifier(out, provider="cpu", threads=options.threads or cores())
+    test, root = run.data.test, run.data.root
+    examination = examine_part(classifier, test, test.labels, root, f"the test part of {root}", progress)
+    write_report(examination, out.with_suffix(".html"), options.command, progress, other, quick=True)
+
+
+def _tracking(options: argparse.Namespace, progress: Progress) -> "AbstractContextManager[Tracker]":
+    """Who follows the run, by the words of the command line."""
+    from training.trackers import tracking
+
+    return tracking(options.track, lambda words: progress.console.print(words, soft_wrap=True, highlight=False))
 
 
 def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progress) -> "Run":
