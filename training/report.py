@@ -123,16 +123,16 @@ def _forms_table(comparison: Comparison) -> Table:
 
 
 def _drift_table(drifts: Drifts) -> Table:
-    table = Table(title=f"Accuracy of {drifts.pictures} pictures, disturbed", title_justify="left", box=None)
+    table = Table(title=f"Accuracy in % of {drifts.pictures} pictures, disturbed", title_justify="left", box=None)
     table.add_column("")
     table.add_column("as is", justify="right")
     for number in range(1, 6):
         table.add_column(f"{number}", justify="right")
     table.add_column("matters from")
     for kind in drifts.kinds:
-        cells = [f"{step.strength:g}: {percent(step.accuracy.value)}" for step in kind.steps]
+        cells = [f"{step.strength:g}: {100 * (step.accuracy.value or 0):.1f}" for step in kind.steps]
         limit = "-" if kind.matters_from is None else f"{kind.matters_from:g} {kind.unit}"
-        table.add_row(f"{kind.name}, {kind.unit}", percent(drifts.as_is.accuracy.value), *cells, limit)
+        table.add_row(kind.name, f"{100 * (drifts.as_is.accuracy.value or 0):.1f}", *cells, limit)
     return table
 
 
