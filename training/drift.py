@@ -3,17 +3,19 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 from rich.progress import Progress
 
 from edge.model import to_pixels
-from edge.picture import read_picture
+from edge.picture import read_bytes
 from training.data import cores
 from training.disturb import DISTURBANCES, Disturbance
 from training.examine import Answers, Examination
 from training.metrics import Share, more_than_chance, share
+from training.reading import read_sound
 
 MOST, MOST_QUICK = 400, 80
 CHUNK = 16
@@ -83,9 +85,9 @@ def measure_drifts(examination: Examination, progress: Progress, quick: bool = F
         for start in range(0, len(chosen), CHUNK):
             numbers = [int(row) for row in chosen[start : start + CHUNK]]
             names = [examination.root / examination.part.names[row] for row in numbers]
-            pictures = list(pool.map(read_picture, names))
-            reduced += sum(max(picture.shape[:2]) > LONGEST for picture in pictures)
-            pictures = [reduce(picture) for picture in pictures]
+            read = list(pool.map(_read, names))
+            pictures = [picture for picture, _ in read]
+            reduced += sum(longer for _, longer in read)
             for answers, variant in zip(gathered, (None, *variants), strict=True):
                 ready = pool.map(partial(_input, examination, variant), pictures, numbers)
                 pixels = np.stack(list(ready))
@@ -128,6 +130,12 @@ def reduce(picture: np.ndarray) -> np.ndarray:
     """A picture whose longer side is at most LONGEST."""
     scale = LONGEST / max(picture.shape[:2])
     return picture if scale >= 1 else cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _read(path: Path) -> tuple[np.ndarray, bool]:
+    """A picture, reduced where it is longer than LONGEST, and whether it was."""
+    picture = read_sound(read_bytes(path), str(path))
+    return reduce(picture), max(picture.shape[:2]) > LONGEST
 
 
 def _input(
