@@ -46,7 +46,7 @@ def test_build_makes_one_measured_file_a_report_and_a_run_folder(
     assert followed == [(line["number"], pytest.approx(line["val_loss"])) for line in history]
     shown = capfd.readouterr()
     assert "(ships)" in shown.out
-    assert "left out: disc/broken.jpg: is not a picture" in shown.err
+    assert "left out: disc/broken.jpg: is cut short" in shown.err
     assert "epoch  4/4" in shown.err
     assert "Warning" not in shown.err
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
