@@ -3,10 +3,16 @@
 import cv2
 import numpy as np
 
+from edge.pyramid import Planes
+
 FLOOR = 10.0  # how much more unlikeness than the moving belt shows at a pixel counts at least,
 NOISES = 5.0  # and as a multiple of the belt's own mean deviation there
-SETTLING_S = 2.0  # the time constant of the estimate, once it has seen that much
-HUE = 2.0  # how much more another colour counts than another lightness
+SEED = 1.5  # a blob needs a pixel this many times above the threshold that outlines it,
+SEED_FLOOR = 40  # and this many grey levels, summed over the channels, away from the belt
+SETTLING_S = 2.0  # the time constant of the estimate, once it has seen that much;
+LEARN_S = 0.05  # from then on one picture in so many seconds is enough to follow it
+SAMPLES = 1000  # pixels that the light is measured on
+SAME_LIGHT = 0.003  # light this much weaker or stronger is the same light
 
 
 class Background:
@@ -16,15 +22,19 @@ class Background:
     of each line along the belt, times the slow change of light along it. Items in that first picture
     therefore stand out at once, instead of becoming a part of the background.
 
-    All pictures are uint8 [h, w, 3] of the size of the first.
+    All pictures are planes, three uint8 [h, w] of the size of the first. `difference` is on every
+    frame's way to its decision and so does as little as it can; `learn` prepares what it needs.
     """
 
-    def __init__(self, first: np.ndarray, sideways: bool) -> None:
-        self._picture = _plain_belt(first, sideways)
-        self._step = max(min(first.shape[:2]) // 48, 1)
-        self._gain = np.ones(3)
-        self._lit = cv2.convertScaleAbs(self._picture)
-        self._seen_s = 0.0
+    def __init__(self, first: Planes, sideways: bool) -> None:
+        height, width = first[0].shape
+        self._picture = [np.ascontiguousarray(plane) for plane in cv2.split(_plain_belt(cv2.merge(first), sideways))]
+        self._step = max(round((height * width / SAMPLES) ** 0.5), 1)
+        self._samples = self._sampled(self._picture)
+        self._bare: np.ndarray | None = None
+        self._gain = self._lit_gain = np.ones(3)
+        self._lit = [cv2.convertScaleAbs(plane) for plane in self._picture]
+        self._seen_s = self._since_s = 0.0
         difference = unlikeness(first, self._lit)
         across = 1 if sideways else 0
         lines = np.median(difference, axis=across, keepdims=True)
@@ -32,77 +42,115 @@ class Background:
         deviation = np.median(np.abs(difference - lines), axis=across, keepdims=True)
         self._deviation = np.full(difference.shape, deviation, np.float32)
         self._covered_s = np.zeros(difference.shape, np.float32)
-        self.threshold = difference
+        self._seen_bare = np.zeros(difference.shape, np.uint8)
+        self._set_thresholds()
 
     @property
-    def lit(self) -> np.ndarray:
-        """The empty belt under the light of the picture last compared, uint8 [h, w, 3]."""
+    def lit(self) -> Planes:
+        """The empty belt under the light of the picture last compared."""
         return self._lit
 
-    def difference(self, picture: np.ndarray) -> np.ndarray:
+    def difference(self, picture: Planes) -> np.ndarray:
         """How unlike the belt each pixel is (see `unlikeness`), uint8 [h, w].
 
         The light's gain is measured first, as the median ratio of the two pictures, so that a
         flickering lamp or the camera's own exposure control is not taken for items.
         """
-        step = self._step
-        now = picture[::step, ::step].reshape(-1, 3).astype(np.float32) + 4
-        then = self._picture[::step, ::step].reshape(-1, 3) + 4
-        bare = self._covered_s[::step, ::step].ravel() == 0
-        if np.count_nonzero(bare) > bare.size // 4:
-            now, then = now[bare], then[bare]
-        self._gain = np.clip(np.median(now / then, axis=0), 0.25, 4)
-        planes = zip(cv2.split(self._picture), self._gain, strict=True)
-        self._lit = cv2.merge([cv2.convertScaleAbs(plane, alpha=gain) for plane, gain in planes])
-        # More light makes the belt's own pattern stand out more.
-        more = max(float(self._gain.mean()), 1.0)
-        self.threshold = cv2.convertScaleAbs(cv2.addWeighted(self._noise, more, self._deviation, NOISES * more, FLOOR))
+        now, then = self._sampled(picture), self._samples
+        if self._bare is not None:
+            now, then = now[:, self._bare], then[:, self._bare]
+        ratios = now / then
+        middle = ratios.shape[1] // 2
+        self._gain = np.clip(np.partition(ratios, middle, axis=1)[:, middle], 0.25, 4)
+        if np.abs(self._gain - self._lit_gain).max() > SAME_LIGHT * self._lit_gain.min():
+            self._light()
         return unlikeness(picture, self._lit)
 
     def learn(
         self,
-        picture: np.ndarray,
+        picture: Planes,
         difference: np.ndarray,
         items: np.ndarray,
         kept: np.ndarray,
         dt: float,
         patience_s: float,
     ) -> None:
-        """Takes in what a picture shows of the belt.
+        """Takes in what the picture last compared shows of the belt.
 
         items is uint8 [h, w], not 0 where something lies on the belt; there nothing is learnt until
         the pixel has been covered for patience_s seconds without a break, and never where kept,
         uint8 [h, w], is not 0. dt is the time since the last picture, in seconds.
         """
-        self._seen_s = min(self._seen_s + dt, SETTLING_S)
-        rate = min(max(dt / max(self._seen_s, 1e-3), 0.002), 0.5)
         bare = cv2.compare(items, 0, cv2.CMP_EQ)
-        cv2.accumulateWeighted(picture, self._picture, rate, mask=bare)
+        cv2.max(self._seen_bare, bare, dst=self._seen_bare)
+        cv2.max(self._seen_bare, kept, dst=self._seen_bare)
+        self._since_s += dt
+        if self._seen_s >= SETTLING_S and self._since_s < LEARN_S:
+            return
+        passed, self._since_s = self._since_s, 0.0
+        self._seen_s = min(self._seen_s + passed, SETTLING_S)
+        rate = min(max(passed / max(self._seen_s, 1e-3), 0.002), 0.5)
+        for plane, belt in zip(picture, self._picture, strict=True):
+            cv2.accumulateWeighted(plane, belt, rate, mask=bare)
         off = cv2.absdiff(difference, cv2.convertScaleAbs(self._noise))
         cv2.accumulateWeighted(difference, self._noise, rate / 2, mask=bare)
         cv2.accumulateWeighted(off, self._deviation, rate / 2, mask=bare)
-        self._covered_s += dt
-        self._covered_s[bare > 0] = 0
-        self._covered_s[kept > 0] = 0
+        self._forget_what_lies_still(picture, passed, patience_s)
+        self._samples = self._sampled(self._picture)
+        uncovered = self._covered_s[:: self._step, :: self._step].ravel() == 0
+        self._bare = uncovered if np.count_nonzero(uncovered) > uncovered.size // 4 else None
+        self._light()
+
+    def _forget_what_lies_still(self, picture: Planes, passed: float, patience_s: float) -> None:
+        self._covered_s += passed
+        self._covered_s[self._seen_bare > 0] = 0
+        self._seen_bare[:] = 0
         stuck = self._covered_s > patience_s
         if stuck.any():
-            self._picture[stuck] = picture[stuck]
+            for plane, belt in zip(picture, self._picture, strict=True):
+                belt[stuck] = plane[stuck]
             self._covered_s[stuck] = 0
 
+    def _sampled(self, planes: Planes) -> np.ndarray:
+        """A thin grid of pixels, float32 [3, n]; a little is added to both sides of a ratio, so that black is no 0."""
+        step = self._step
+        return np.array([plane[::step, ::step].ravel() for plane in planes], np.float32) + 4
 
-def unlikeness(picture: np.ndarray, belt: np.ndarray) -> np.ndarray:
-    """How much each pixel differs from the belt, at most 255: two uint8 [h, w, 3] to uint8 [h, w].
+    def _light(self) -> None:
+        """The empty belt and its thresholds as the light of the picture last compared makes them."""
+        self._lit_gain = self._gain
+        for plane, lit, gain in zip(self._picture, self._lit, self._gain, strict=True):
+            cv2.convertScaleAbs(plane, dst=lit, alpha=float(gain))
+        self._set_thresholds()
 
-    It is the sum of the channels' differences, and HUE times how far these are apart: a belt's pattern
-    is darker or lighter in all channels alike, so another colour of the same lightness counts for more.
+    def _set_thresholds(self) -> None:
+        """threshold is what a pixel must exceed to differ from the belt, seed what one pixel of every item exceeds."""
+        # More light makes the belt's own pattern stand out more.
+        more = max(float(self._gain.mean()), 1.0)
+        self.threshold = cv2.convertScaleAbs(cv2.addWeighted(self._noise, more, self._deviation, NOISES * more, FLOOR))
+        self.seed = np.maximum(cv2.convertScaleAbs(self.threshold, alpha=SEED), np.uint8(SEED_FLOOR))
+
+
+def unlikeness(picture: Planes, belt: Planes) -> np.ndarray:
+    """How much each pixel differs from the belt, at most 255: two times three uint8 [h, w] to uint8 [h, w].
+
+    It is the sum of the channels' differences, and twice how far these are apart: a belt's pattern is
+    darker or lighter in all channels alike, so another colour of the same lightness counts for more.
     """
-    above, below = cv2.split(cv2.subtract(picture, belt)), cv2.split(cv2.subtract(belt, picture))
-    total, spread = np.zeros(belt.shape[:2], np.uint8), np.zeros(belt.shape[:2], np.uint8)
-    for blue, green, red in (above, below):
-        total = cv2.add(total, cv2.add(cv2.add(blue, green), red))
-        high, low = cv2.max(cv2.max(blue, green), red), cv2.min(cv2.min(blue, green), red)
-        spread = cv2.add(spread, cv2.subtract(high, low))
-    return cv2.addWeighted(total, 1, spread, HUE, 0)
+    total = spread = None
+    for more, less in ((picture, belt), (belt, picture)):
+        blue, green, red = (cv2.subtract(a, b) for a, b in zip(more, less, strict=True))
+        high, low = np.maximum(blue, green), np.minimum(blue, green)
+        np.maximum(high, red, out=high)
+        np.minimum(low, red, out=low)
+        # Of what differs upwards in one channel and downwards in another, the least of each is 0.
+        apart = np.subtract(high, low, out=high)
+        own = cv2.add(cv2.add(blue, green, dst=blue), red, dst=blue)
+        total = own if total is None else cv2.add(total, own, dst=total)
+        spread = apart if spread is None else cv2.add(spread, apart, dst=spread)
+    assert total is not None
+    assert spread is not None
+    return cv2.add(cv2.add(total, spread, dst=total), spread, dst=total)
 
 
 def _plain_belt(picture: np.ndarray, sideways: bool) -> np.ndarray:

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from edge.background import Background
+from edge.background import SEED_FLOOR, Background
 from edge.config import BeltSettings, ItemsSettings
-from edge.outline import Outline, outlines
+from edge.outline import NEAR, Outline, outlines
+from edge.pyramid import Planes, Pyramid
 from edge.records import Box, Frame
 from edge.travel import Travel, sight
 
@@ -18,11 +19,13 @@ FINE_PX = 128  # and the most that a thing's longer side measures in the picture
 LEAST_PX = 3  # what the smallest item must still measure where items are searched,
 LEAST_FULL_PX = 12  # and in the full picture, for fewer show a speck rather than an item
 FILL = 0.35  # the least share of a square of that size that an item's area fills
-SEED = 1.5  # a blob needs a pixel this many times above the threshold that outlines it,
-SEED_FLOOR = 40  # and this many grey levels, summed over the channels, away from the belt
 NARROW = 0.25  # an item is at least this much of that size wide, a scratch is not
 MOST = 64  # things looked at in one picture; more than that is not a belt of items but a disturbance
 SEVERAL = 3  # what is longer than an item may be is several that touch, unless it is this much longer
+FRESH = 4  # a blob that looks the same is measured anew after so many pictures;
+SAME_MASS = 0.1  # it looks the same where the difference it makes changes by no more than this share,
+NEARBY = 0.25  # and it lies where it must have travelled, give or take this share of its length
+AROUND = np.ones((5, 5), np.uint8)  # how far around what lies on the belt nothing is learnt of it
 PATIENCE_S = 3.0  # what lies still for this long, and never travelled, belongs to the belt's surroundings
 
 
@@ -60,13 +63,59 @@ class Finder:
         self._sight: _Sight | None = None
 
     def find(self, frame: Frame, kept: Sequence[Box] = ()) -> list[Found]:
-        """The boxes on the belt. kept are boxes of known items: they never melt into the background."""
+        """Looks at a frame and learns from it at once; kept are boxes of known items."""
+        found = self.look(frame)
+        self.learn(kept)
+        return found
+
+    def look(self, frame: Frame) -> list[Found]:
+        """The boxes on the belt. Before the next frame `learn` must be called, when there is time for it."""
         height, width = frame.pixels.shape[:2]
         if self._settings.mode == "frame":
             return [Found(Box(0, 0, width, height), float(width * height), (width / 2, height / 2))]
         if self._sight is None or self._sight.picture_size != (width, height):
             self._sight = _Sight(frame, self._settings, self._belt)
-        return self._sight.find(frame, kept, self._patience_s)
+        return self._sight.look(frame)
+
+    def learn(self, kept: Sequence[Box] = ()) -> None:
+        """Takes in what the last frame showed of the empty belt. kept are boxes of known items: they never melt
+        into the background."""
+        if self._sight is not None:
+            self._sight.learn(kept, self._patience_s)
+
+
+@dataclass(slots=True, eq=False)
+class _Blob:
+    """What hangs together in the picture where items are searched.
+
+    Its rectangle, centre of gravity (x, y) and mass are in that picture's pixels; the mass is the sum of the
+    difference. things is what it was found to show when it was last measured, `pictures` pictures ago, and
+    measured what it looked like then.
+    """
+
+    contour: np.ndarray
+    x: int
+    y: int
+    width: int
+    height: int
+    inside: bool  # no edge of the sight is near
+    centre: tuple[float, float] = (0.0, 0.0)
+    mass: float = 0.0
+    things: Sequence[Found] = ()
+    measured: "_Blob | None" = None
+    pictures: int = 0
+
+    def looks_like(self, earlier: "_Blob") -> bool:
+        """Whether it has the size and mass that another blob had when it was measured."""
+        then = earlier.measured
+        return (
+            then is not None
+            and self.inside
+            and then.inside
+            and abs(self.width - then.width) <= 1
+            and abs(self.height - then.height) <= 1
+            and abs(self.mass - then.mass) <= SAME_MASS * then.mass
+        )
 
 
 class _Sight:
@@ -85,44 +134,113 @@ class _Sight:
         self.travel = Travel(belt.direction, self.width, self.height)
         self.least_px, self.most_px = least, settings.max_mm * belt.pixels_per_mm
         self.at = frame.captured_at
-        self.background = Background(self._reduced(frame)[-1], self.travel.sideways)
+        self.pyramid = Pyramid(self.width, self.height, self.halvings)
+        self.picture = self._load(frame)
+        self.background = Background(self.picture, self.travel.sideways)
+        nothing = np.zeros_like(self.picture[0])
+        # How far the picture differs from the belt, where it does, where beyond doubt, and where something lies.
+        self.difference, self.low, self.seeds, self.covered = nothing, nothing, nothing, nothing.copy()
+        self.blobs: list[_Blob] = []
+        self.step = (0.0, 0.0)  # how far blobs travel from picture to picture
+        self.dt = 0.0
 
-    def _reduced(self, frame: Frame) -> list[np.ndarray]:
-        """The sight at full size, halved, halved again and so on; items are searched in the last one."""
-        pictures = [frame.pixels[self.top : self.top + self.height, self.left : self.left + self.width]]
-        for _ in range(self.halvings):
-            height, width = pictures[-1].shape[:2]
-            pictures.append(cv2.resize(pictures[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
-        return pictures
+    def _load(self, frame: Frame) -> Planes:
+        pixels = frame.pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+        return self.pyramid.load(pixels)
 
-    def find(self, frame: Frame, kept: Sequence[Box], patience_s: float) -> list[Found]:
-        dt = max(frame.captured_at - self.at, 0.0)
+    def look(self, frame: Frame) -> list[Found]:
+        self.dt += max(frame.captured_at - self.at, 0.0)
         self.at = frame.captured_at
-        pictures = self._reduced(frame)
-        picture = pictures[-1]
+        self.picture = self._load(frame)
         background = self.background
-        difference = background.difference(picture)
-        threshold = background.threshold
-        low = cv2.compare(difference, threshold, cv2.CMP_GT)
-        # This algorithm of the six that OpenCV has takes a third of the default one's time at 8-connectivity.
-        count, labels, stats, _ = cv2.connectedComponentsWithStatsWithAlgorithm(low, 8, cv2.CV_32S, cv2.CCL_GRANA)
-        seeds = cv2.compare(difference, cv2.max(cv2.convertScaleAbs(threshold, alpha=SEED), SEED_FLOOR), cv2.CMP_GT)
-        seeded = np.bincount(labels[seeds > 0], minlength=count) > 0
-        seeded[0] = False
-        found = []
-        for label in self._candidates(stats, seeded):
-            found += self._measure(label, labels, stats, difference, pictures)
-        covered = cv2.dilate((seeded * np.uint8(255))[labels], np.ones((5, 5), np.uint8))
-        background.learn(picture, difference, covered, self._kept(kept, covered.shape), dt, patience_s)
+        self.difference = background.difference(self.picture)
+        self.low = cv2.compare(self.difference, background.threshold, cv2.CMP_GT)
+        self.seeds = cv2.compare(self.difference, background.seed, cv2.CMP_GT)
+        self.covered[:] = 0
+        earlier, self.blobs = self.blobs, self._blobs()
+        found: list[Found] = []
+        steps = []
+        for number, blob in enumerate(self.blobs):
+            if known := self._same_as(blob, earlier):
+                steps.append((blob.centre[0] - known.centre[0], blob.centre[1] - known.centre[1]))
+                blob.things, blob.measured, blob.pictures = known.things, known.measured, known.pictures + 1
+            else:
+                self._measure(blob)
+            found += self._shown(blob, number)
+        if steps:
+            self.step = sorted(steps)[len(steps) // 2]
         return found
 
-    def _candidates(self, stats: np.ndarray, seeded: np.ndarray) -> np.ndarray:
-        """The labels of the components that stand out and are large enough to be items."""
+    def learn(self, kept: Sequence[Box], patience_s: float) -> None:
+        due = sorted((blob for blob in self.blobs if blob.pictures >= FRESH), key=lambda blob: -blob.pictures)
+        for blob in due[: math.ceil(len(self.blobs) / FRESH)]:
+            self._measure(blob)
+        covered = cv2.dilate(cv2.max(self.covered, self.seeds), AROUND)
+        kept_mask = self._kept(kept, covered.shape)
+        self.background.learn(self.picture, self.difference, covered, kept_mask, self.dt, patience_s)
+        self.dt = 0.0
+
+    def _blobs(self) -> list[_Blob]:
+        """The blobs that are large and clear enough to be items, the largest ones of too many."""
         least = max(self.least_px / self.scale, 2)
-        extent = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1)
-        area = stats[:, cv2.CC_STAT_AREA]
-        labels = np.flatnonzero(seeded & (extent >= least) & (area >= least))
-        return labels if labels.size <= MOST else labels[np.argsort(-area[labels])[:MOST]]
+        contours, _ = cv2.findContours(self.low, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        around = [(contour, *cv2.boundingRect(contour)) for contour in contours if len(contour) > 1]
+        around = [one for one in around if max(one[3], one[4]) >= least]
+        if len(around) > MOST:
+            around = sorted(around, key=lambda one: -one[3] * one[4])[:MOST]
+        height, width = self.low.shape
+        blobs = []
+        for contour, x, y, w, h in around:
+            blob = _Blob(contour, x, y, w, h, x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1)
+            window = np.s_[y : y + h, x : x + w]
+            own = self._own(blob, x, y, window)
+            if not cv2.countNonZero(np.minimum(own, self.seeds[window])):
+                continue
+            cv2.drawContours(self.covered, [contour], 0, 255, cv2.FILLED)
+            moments = cv2.moments(np.minimum(own, self.difference[window]))
+            blob.mass = moments["m00"]
+            blob.centre = x + moments["m10"] / blob.mass, y + moments["m01"] / blob.mass
+            blobs.append(blob)
+        return blobs
+
+    def _own(self, blob: _Blob, left: int, top: int, window: tuple[slice, slice]) -> np.ndarray:
+        """Where in a window the blob lies: uint8, 255 there."""
+        under = self.low[window]
+        own = cv2.drawContours(np.zeros_like(under), [blob.contour], 0, 255, cv2.FILLED, offset=(-left, -top))
+        return np.minimum(own, under, out=own)
+
+    def _same_as(self, blob: _Blob, earlier: Sequence[_Blob]) -> _Blob | None:
+        """The blob of the picture before that has travelled here and looks as it did when it was measured.
+
+        What it shows then need not be measured again. Where a like one is taken for it, it shows the like.
+        """
+        x, y = blob.centre[0] - self.step[0], blob.centre[1] - self.step[1]
+        reach = NEARBY * max(blob.width, blob.height) + 2
+        near = [
+            (abs(one.centre[0] - x) + abs(one.centre[1] - y), number)
+            for number, one in enumerate(earlier)
+            if abs(one.centre[0] - x) <= reach and abs(one.centre[1] - y) <= reach and blob.looks_like(one)
+        ]
+        return earlier[min(near)[1]] if near else None
+
+    def _shown(self, blob: _Blob, number: int) -> list[Found]:
+        """What a blob shows, moved as far as the blob has since that was measured."""
+        then = blob.measured or blob
+        dx, dy = (self.scale * (now - before) for now, before in zip(blob.centre, then.centre, strict=True))
+        x, y = round(dx), round(dy)
+        return [
+            Found(
+                Box(one.box.x + x, one.box.y + y, one.box.width, one.box.height),
+                one.area_px,
+                (one.centre[0] + dx, one.centre[1] + dy),
+                one.touching,
+                one.cut_entry,
+                one.cut_exit,
+                one.cut_side,
+                number,
+            )
+            for one in blob.things
+        ]
 
     def _kept(self, boxes: Sequence[Box], shape: tuple[int, ...]) -> np.ndarray:
         mask = np.zeros(shape, np.uint8)
@@ -133,42 +251,35 @@ class _Sight:
             mask[max(y - 2, 0) : max(bottom, 0), max(x - 2, 0) : max(right, 0)] = 255
         return mask
 
-    def _measure(
-        self,
-        label: int,
-        labels: np.ndarray,
-        stats: np.ndarray,
-        difference: np.ndarray,
-        pictures: list[np.ndarray],
-    ) -> list[Found]:
-        """Measures one component in a finer picture; what is too faint or not of an item's size is left out."""
-        x, y, w, h, _ = (int(v) for v in stats[label])
+    def _measure(self, blob: _Blob) -> None:
+        """Finds out in a finer picture what a blob shows; what is too faint or not of an item's size is left out."""
+        blob.things, blob.measured, blob.pictures = (), blob, 0
+        x, y, w, h = blob.x, blob.y, blob.width, blob.height
         left, top = max(x - 1, 0), max(y - 1, 0)
-        right, bottom = min(x + w + 1, labels.shape[1]), min(y + h + 1, labels.shape[0])
+        right, bottom = min(x + w + 1, self.low.shape[1]), min(y + h + 1, self.low.shape[0])
         window = np.s_[top:bottom, left:right]
-        own = cv2.compare(labels[window], float(label), cv2.CMP_EQ)
-        contrast = difference[window]
-        values = contrast[own > 0]
+        own = self._own(blob, left, top, window)
+        values = self.difference[window][own > 0]
         usual = float(np.partition(values, values.size * 4 // 5)[values.size * 4 // 5])
-        area = float(stats[label, cv2.CC_STAT_AREA]) * self.scale**2
-        if usual < SEED_FLOOR * (1 + min(self.least_px**2 / area, 1)):
-            return []  # a scratch or a stain on the belt: the smaller it is, the clearer it must stand out
+        area = float(values.size) * self.scale**2
+        if values.size < self.least_px / self.scale or usual < SEED_FLOOR * (1 + min(self.least_px**2 / area, 1)):
+            return  # a scratch or a stain on the belt: the smaller it is, the clearer it must stand out
         # The larger a thing is, the coarser a picture shows its outline well enough.
         level = min(max(math.ceil(math.log2(max(w, h) * self.scale / FINE_PX)), 0), self.halvings)
         ratio = self.scale >> level
-        part = pictures[level][top * ratio : bottom * ratio, left * ratio : right * ratio]
+        part = self.pyramid.part(level, top * ratio, bottom * ratio, left * ratio, right * ratio)
         if level == 0:
-            part = cv2.GaussianBlur(part, (3, 3), 0)  # what halving does to the noise elsewhere
-        size = part.shape[1], part.shape[0]
-        belt = cv2.resize(self.background.lit[window], size, interpolation=cv2.INTER_LINEAR)
+            part = [cv2.GaussianBlur(plane, (3, 3), 0) for plane in part]  # what halving does to the noise elsewhere
+        size = part[0].shape[::-1]
+        belt = [cv2.resize(plane[window], size, interpolation=cv2.INTER_LINEAR) for plane in self.background.lit]
         limit = cv2.resize(self.background.threshold[window], size, interpolation=cv2.INTER_NEAREST)
-        own = cv2.resize(cv2.dilate(own, np.ones((3, 3), np.uint8)), size, interpolation=cv2.INTER_NEAREST)
+        own = cv2.resize(cv2.dilate(own, NEAR), size, interpolation=cv2.INTER_NEAREST)
         around = Box(x * self.scale, y * self.scale, w * self.scale, h * self.scale)
         things = [
             self._thing(outline, around, left * self.scale, top * self.scale, 1 << level)
             for outline in outlines(part, belt, limit, own, usual)
         ]
-        return [replace(thing, blob=label) for thing in things if thing is not None]
+        blob.things = [thing for thing in things if thing is not None]
 
     def _thing(self, outline: Outline, around: Box, left: int, top: int, scale: int) -> Found | None:
         """One outline in a window of the finer picture as a Found; None when it is not of an item's size.

@@ -7,27 +7,29 @@ import cv2
 import numpy as np
 
 from edge.background import unlikeness
+from edge.pyramid import Planes
 from edge.records import Box
 
 EDGE = 0.25  # an item's outline lies where the difference falls to this share of what it mostly is
-HINT = 0.5  # what has another colour than the belt needs only this share of the difference that noise may show
-LIGHTER = 1.2  # what is this much lighter than the belt is no shadow,
-DARKEST = 0.53  # nor what leaves less than this share of the belt's light,
+HINT = 2  # what has another colour than the belt needs so many times less difference than noise may show
+ONE = 128  # how a ratio of 1 is written in 8 bits
+LIGHTER = 1.2 * ONE  # what is this much lighter than the belt is no shadow,
+DARKEST = 0.53 * ONE - 1  # nor what leaves less than this share of the belt's light,
 TINT = 0.15  # nor what changes the belt's colour by this share,
-CRISP = 0.2  # nor what changes its light by this share from one pixel to the next but one
+CRISP = 0.2 * ONE  # nor what changes its light by this share from one pixel to the next but one
 LEAST_OWN = 0.1  # of an item, at least this share shows by those signs; a shadow alone shows none
 MOSTLY = 0.5  # and mostly what they enclose makes up more than this share of the blob
 GAPS = 13  # gaps in the signs of one item are narrower than this part of its length
 SCRAP = 0.05  # parts below this share of the largest are scratches on the belt, not the item
 PART = 0.2  # from this share of the whole on, a separate part is an item of its own
 SURE = 0.35  # a blob may be divided where more than this share of it is lighter, darker or of another colour
+PLAIN = 0.9  # one piece that makes up this much of its blob is the item as it is
 CONVEX = 0.94  # what fills this much of its own convex hull has no waist
 WAIST = 0.75  # two things touch where their common outline is this much narrower than either of them,
 JAGGED = 0.04  # and by this share of their length on each side: threads and teeth have narrow places of their own,
 JAGGED_PX = 3.0  # and by so many pixels;
 THIN = 0.3  # or where it is narrower than this share of either,
 THIN_PX = 4.0  # if they are so many pixels wide to each side that this is no accident
-ONE = 128  # how a ratio of 1 is written in 8 bits
 NEAR = np.ones((3, 3), np.uint8)
 FAR = np.ones((7, 7), np.uint8)
 
@@ -45,40 +47,43 @@ class Outline:
     touching: bool = False
 
 
-def outlines(picture: np.ndarray, belt: np.ndarray, limit: np.ndarray, own: np.ndarray, usual: float) -> list[Outline]:
+def outlines(picture: Planes, belt: Planes, limit: np.ndarray, own: np.ndarray, usual: float) -> list[Outline]:
     """The outlines of the things that one blob shows.
 
-    picture and belt are uint8 [h, w, 3]: what is seen and what the empty belt looks like there. limit,
-    uint8 [h, w], is the difference that noise alone may show, own is 255 where the blob lies, and
-    usual is the difference that most of the blob stays below.
+    picture and belt are planes, three uint8 [h, w] each: what is seen and what the empty belt looks like
+    there. limit, uint8 [h, w], is the difference that noise alone may show, own is 255 where the blob lies,
+    and usual is the difference that most of the blob stays below.
 
     A shadow darkens the belt softly and keeps its colour, so only what is lighter, of another colour
     or crisp shows an item.
     """
     difference = unlikeness(picture, belt)
-    clear = cv2.compare(difference, cv2.max(limit, EDGE * usual), cv2.CMP_GT)
-    clear = cv2.min(clear, own)
-    signs_of = _signs(picture, belt)
+    clear = cv2.compare(difference, np.maximum(limit, np.uint8(EDGE * usual)), cv2.CMP_GT)
+    np.minimum(clear, own, out=clear)
+    ratios = [cv2.divide(plane, under, scale=ONE) for plane, under in zip(picture, belt, strict=True)]
+    coloured, other = _certain_signs(ratios)
     # Another colour than the belt's needs to stand out less than another lightness.
-    hinted = cv2.min(cv2.compare(difference, cv2.convertScaleAbs(limit, alpha=HINT), cv2.CMP_GT), own)
-    certain = cv2.max(cv2.min(signs_of.other, clear), cv2.min(signs_of.coloured, hinted))
-    clear = cv2.max(clear, certain)
-    signs = cv2.max(cv2.min(signs_of.crisp, clear), certain)
+    hinted = cv2.compare(difference, limit // HINT, cv2.CMP_GT)
+    certain = np.maximum(np.minimum(other, clear), np.minimum(coloured, np.minimum(hinted, own)))
+    clear = np.maximum(clear, certain)
     covered = cv2.countNonZero(clear)
+    sure = cv2.countNonZero(certain) > SURE * covered
+    if sure and (plain := _plain(certain, covered)):
+        return [plain]
+    signs = np.maximum(np.minimum(_crisp(ratios[1]), clear), certain)
     if cv2.countNonZero(signs) < LEAST_OWN * covered:
         return []
     whole = _enclosed(signs, max(signs.shape) // GAPS)
-    sure = cv2.countNonZero(certain) > SURE * covered
     if not sure and cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered:
         # As dark as its own shadow: only parts of its edge show, and the item is what lies between them.
         whole = cv2.min(_enclosed(signs, min(signs.shape) // 3), clear)
     # A crisp edge shows on both of its sides; the outer one is the shadow's.
-    solid = cv2.max(cv2.erode(whole, NEAR), certain)
+    solid = np.maximum(cv2.erode(whole, NEAR), certain)
     if not sure:
         # Too much like its shadow to say where it might be divided.
         parts = _contours(solid, SCRAP)
         return [_outline(parts)] if parts else []
-    things = _gathered(_contours(cv2.max(whole, certain), PART))
+    things = _gathered(_contours(np.maximum(whole, certain), PART))
     if len(things) == 1:
         return _apart(things[0], _contours(solid, SCRAP), solid.shape)
     found = []
@@ -86,6 +91,17 @@ def outlines(picture: np.ndarray, belt: np.ndarray, limit: np.ndarray, own: np.n
         alone = cv2.drawContours(np.zeros_like(solid), thing, -1, 255, cv2.FILLED)
         found += _apart(thing, _contours(cv2.min(solid, alone), SCRAP), solid.shape)
     return found
+
+
+def _plain(certain: np.ndarray, covered: int) -> Outline | None:
+    """The item whose certain signs are one convex piece that is nearly all of its blob: the usual case, told early."""
+    contours = _contours(certain, SCRAP)
+    if len(contours) != 1:
+        return None
+    area = _area(contours[0])
+    if area < PLAIN * covered or area < CONVEX * cv2.contourArea(cv2.convexHull(contours[0])):
+        return None
+    return _outline(contours)
 
 
 def _contours(mask: np.ndarray, share: float) -> list[np.ndarray]:
@@ -131,9 +147,10 @@ def _outline(contours: Sequence[np.ndarray], touching: bool = False) -> Outline:
     for contour in contours:
         share = _area(contour)
         moments = cv2.moments(contour)
-        middle = contour.reshape(-1, 2).mean(axis=0)
         if moments["m00"] > 0:
             middle = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+        else:
+            middle = tuple(contour.reshape(-1, 2).mean(axis=0))
         area, x, y = area + share, x + share * middle[0], y + share * middle[1]
     return Outline(Box(*cv2.boundingRect(points)), area, (x / area + 0.5, y / area + 0.5), touching)
 
@@ -205,22 +222,21 @@ def _enclosed(signs: np.ndarray, gap: int) -> np.ndarray:
     return cv2.drawContours(closed, contours, -1, 255, cv2.FILLED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Signs:
-    """Where something that no shadow looks like lies; each uint8 [h, w], 255 there."""
+def _certain_signs(ratios: Planes) -> tuple[np.ndarray, np.ndarray]:
+    """Where another colour than the belt's lies, and where what is lighter than it or darker than a shadow.
 
-    coloured: np.ndarray
-    other: np.ndarray  # lighter than the belt, or darker than a shadow
-    crisp: np.ndarray  # near a sharp edge, on both of its sides
-
-
-def _signs(picture: np.ndarray, belt: np.ndarray) -> _Signs:
-    ratio = cv2.divide(picture, belt, scale=ONE)
-    blue, green, red = cv2.split(ratio)
-    lightest = cv2.max(cv2.max(blue, green), red)
-    darkest = cv2.min(cv2.min(blue, green), red)
+    ratios are what is seen over what the empty belt looks like, ONE for the same; uint8 [h, w], 255 there.
+    """
+    blue, green, red = ratios
+    lightest, darkest = np.maximum(blue, green), np.minimum(blue, green)
+    np.maximum(lightest, red, out=lightest)
+    np.minimum(darkest, red, out=darkest)
     tinted = cv2.compare(cv2.subtract(lightest, darkest), cv2.convertScaleAbs(lightest, alpha=TINT, beta=2), cv2.CMP_GT)
-    black = cv2.medianBlur(cv2.compare(lightest, DARKEST * ONE, cv2.CMP_LT), 3)
-    lighter = cv2.compare(darkest, LIGHTER * ONE, cv2.CMP_GT)
-    crisp = cv2.compare(cv2.morphologyEx(green, cv2.MORPH_GRADIENT, NEAR), CRISP * ONE, cv2.CMP_GT)
-    return _Signs(cv2.medianBlur(tinted, 3), cv2.max(black, lighter), crisp)
+    _, black = cv2.threshold(lightest, DARKEST, 255, cv2.THRESH_BINARY_INV)
+    _, lighter = cv2.threshold(darkest, LIGHTER, 255, cv2.THRESH_BINARY)
+    return cv2.medianBlur(tinted, 3), np.maximum(cv2.medianBlur(black, 3), lighter)
+
+
+def _crisp(ratio: np.ndarray) -> np.ndarray:
+    """What is near a sharp edge, on both of its sides: uint8 [h, w], 255 there."""
+    return cv2.threshold(cv2.morphologyEx(ratio, cv2.MORPH_GRADIENT, NEAR), CRISP, 255, cv2.THRESH_BINARY)[1]
