@@ -19,9 +19,12 @@ class Eye:
 
     def look(self, frame: Frame) -> tuple[Tracked, list[View]]:
         """Every item in view with its identity, and the good new views of them."""
-        found = self._finder.find(frame, self._tracker.boxes)
-        tracked = self._tracker.update(frame, found)
+        tracked = self._tracker.update(frame, self._finder.look(frame))
         return tracked, self._viewer.views(frame, tracked)
+
+    def learn(self) -> None:
+        """Takes in what the last frame showed of the empty belt: once its views are under way, before the next."""
+        self._finder.learn(self._tracker.boxes)
 
     def observed_speed_mm_s(self) -> tuple[float, float] | None:
         """The belt's speed as the pictures show it, and its error, in mm/s; None until items have travelled."""

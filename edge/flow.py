@@ -17,6 +17,7 @@ SLACK = 0.35  # how far from the expected distance belts are still thought likel
 SLACK_PX = 3.0  # and in pixels
 DOUBT = 0.25  # what each such distance from the expected counts against the word of one item
 MOST_DOUBT = 3.0
+NEARLY_ALL = 0.75  # a distance that explains this share of what is seen needs no further search
 SETTLED = 4  # observed steps after which the expectation rests on what was seen
 
 
@@ -73,6 +74,10 @@ class BeltFlow:
         error += (CHANGE * change if change > 2 * error else 0.0) + SYSTEMATIC * abs(speed)
         return speed / self._belt.pixels_per_mm, error / self._belt.pixels_per_mm
 
+    def promised_px(self, position_mm: float) -> float:
+        """How far a step of the line's position moves what is seen, in pixels."""
+        return position_mm * self._belt.pixels_per_mm * self.ratio
+
     def step(self, proposals: np.ndarray, weights: np.ndarray, dt: float, position_mm: float) -> tuple[float, bool]:
         """The distance in pixels of one step of dt seconds, and whether anything showed it.
 
@@ -81,7 +86,7 @@ class BeltFlow:
         believed: 1 for an item, less for what may be one, 0 for what lies still. position_mm is the
         step of the line's position.
         """
-        by_position = position_mm * self._belt.pixels_per_mm * self.ratio
+        by_position = self.promised_px(position_mm)
         by_speed = self._speed * dt
         believed = (weights > 0) & np.isfinite(proposals).any(axis=1)
         if dt <= 0 or not believed.any():
@@ -89,15 +94,40 @@ class BeltFlow:
         proposals, weights = proposals[believed], weights[believed]
         options = np.unique(np.round(proposals[np.isfinite(proposals)], 1))
         width = 1.5 * NOISE_PX + 0.03 * abs(by_position)
-        apart = np.nan_to_num(np.abs(proposals[:, :, None] - options), nan=np.inf).min(axis=1)
-        agreement = weights @ np.exp(-0.5 * (apart / width) ** 2)
-        score = agreement - self._doubt(options, by_position, by_speed)
-        best = int(score.argmax())
-        if score[best] <= 0:
-            return by_position, False
-        nearest = proposals[np.arange(len(proposals)), np.nanargmin(np.abs(proposals - options[best]), axis=1)]
-        near = np.abs(nearest - options[best]) < 3 * width
+        best = self._best_near(options, proposals, weights, width, by_position, by_speed)
+        if best is None:
+            agreement = _agreement(options, proposals, weights, width)
+            score = agreement - self._doubt(options, by_position, by_speed)
+            if score.max() <= 0:
+                return by_position, False
+            best = float(options[score.argmax()])
+        off = np.abs(proposals - best)
+        nearest = proposals[np.arange(len(proposals)), np.where(np.isnan(off), np.inf, off).argmin(axis=1)]
+        near = np.abs(nearest - best) < 3 * width
         return float(np.average(nearest[near], weights=weights[near])), True
+
+    def _best_near(
+        self,
+        options: np.ndarray,
+        proposals: np.ndarray,
+        weights: np.ndarray,
+        width: float,
+        by_position: float,
+        by_speed: float,
+    ) -> float | None:
+        """The best of the expected distances, if it explains nearly all that is seen.
+
+        There are as many options as pairs of things that look alike, so most pictures are settled here, with
+        those few that are expected; None where all have to be weighed.
+        """
+        if not self.settled:
+            return None
+        options = options[self._off(options, by_position, by_speed) <= 1]
+        if not options.size:
+            return None
+        agreement = _agreement(options, proposals, weights, width)
+        best = int((agreement - self._doubt(options, by_position, by_speed)).argmax())
+        return float(options[best]) if agreement[best] >= NEARLY_ALL * weights.sum() else None
 
     def propose(self, moved: float, dt: float, position_mm: float) -> None:
         """Remembers a step that something made which may turn out to be an item."""
@@ -143,8 +173,17 @@ class BeltFlow:
             forward = np.maximum(options, 0.05 * abs(by_speed) + 1e-6)
             unlikely = 0.05 * np.abs(np.log(forward / max(abs(by_speed), 1e-6)))
             return unlikely + np.where(options < -NOISE_PX, 0.25, 0.0)
-        off = np.minimum(
+        return DOUBT * np.minimum(self._off(options, by_position, by_speed), MOST_DOUBT)
+
+    def _off(self, options: np.ndarray, by_position: float, by_speed: float) -> np.ndarray:
+        """How far each distance is from the expected ones; 1 is still thought likely."""
+        return np.minimum(
             np.abs(options - by_position) / (SLACK * abs(by_position) + SLACK_PX),
             np.abs(options - by_speed) / (SLACK * abs(by_speed) + SLACK_PX),
         )
-        return DOUBT * np.minimum(off, MOST_DOUBT)
+
+
+def _agreement(options: np.ndarray, proposals: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
+    """How much of what is seen each distance explains, float [options]."""
+    apart = np.fmin.reduce(np.abs(proposals[:, :, None] - options), axis=1)
+    return np.asarray(weights @ np.exp(-0.5 * (apart / width) ** 2))

@@ -10,6 +10,7 @@ from edge.finder import MOST, Finder, Found
 from edge.flow import BeltFlow
 from edge.places import (
     AREA,
+    COLUMNS,
     CUT_EXIT,
     FRONT,
     NOISE_PX,
@@ -105,6 +106,8 @@ class Tracker:
         self._first = last is None
         dt = max(frame.captured_at - last.captured_at, 0.0) if last else 0.0
         step_mm = frame.position_mm - last.position_mm if last else 0.0
+        if not found and not self._tracks:
+            return Tracked(moved_px=self._flow.promised_px(step_mm))
         found = sorted(found, key=lambda one: -one.area_px)[:MOST]
         places = places_of(self._travel, found)
         earlier = np.array([track.place for track in self._tracks]).reshape(-1, places.shape[1])
@@ -187,25 +190,37 @@ class Tracker:
                 unmatched.discard(t)
                 free.discard(s)
                 self._tracks[t].see(found[s], places[s], float(apart[t, s]), frame)
-        for t in unmatched:
+        inside = self._inside([self._tracks[t] for t in unmatched], places)
+        for t, covers in zip(unmatched, inside, strict=True):
             track = self._tracks[t]
-            inside = np.flatnonzero(share_inside(track.expected[None], places)[0] > 0.6).tolist() if track.id else []
-            track.hidden = bool(inside)
+            within = np.flatnonzero(covers).tolist() if track.id else []
+            track.hidden = bool(within)
             track.unseen = 0 if track.hidden else track.unseen + 1
-            free.difference_update(inside)
-        for s in sorted(free):
-            if not self._is_fragment(places[s]):
+            free.difference_update(within)
+        if not free:
+            return
+        new, items = sorted(free), [track for track in self._tracks if track.id and not track.away]
+        expected = np.array([track.expected for track in items]).reshape(-1, COLUMNS)
+        fragments = share_inside(places[new], expected) > 0.6
+        for s, covers in zip(new, fragments, strict=True):
+            if not self._is_fragment(places[s], [items[n] for n in np.flatnonzero(covers)]):
                 # By the edge of entry, or so near to it that it was outside a frame ago.
                 entered = self._first or places[s, REAR] - self._sight[0] <= 1.5 * moved + 10 * NOISE_PX
                 self._tracks.append(Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
 
-    def _is_fragment(self, place: np.ndarray) -> bool:
-        """Whether a thing lies inside a known item that lacks just as much of its usual area."""
-        items = [track for track in self._tracks if track.id and not track.away]
-        inside = share_inside(place[None], np.array([t.expected for t in items]).reshape(-1, place.size))[0] > 0.6
+    @staticmethod
+    def _inside(tracks: list[Track], places: np.ndarray) -> np.ndarray:
+        """Which things found each track must lie in by now, bool [tracks, found]."""
+        if not tracks or not len(places):
+            return np.zeros((len(tracks), len(places)), bool)
+        expected = moved_by(np.array([track.place for track in tracks]), np.array([track.since_px for track in tracks]))
+        return share_inside(expected, places) > 0.6
+
+    @staticmethod
+    def _is_fragment(place: np.ndarray, items: list[Track]) -> bool:
+        """Whether a thing that lies inside known items is what one of them lacks of its usual area."""
         return any(
-            within and (track.unseen or track.hidden or track.place[AREA] + place[AREA] < 1.2 * track.area_px)
-            for track, within in zip(items, inside, strict=True)
+            track.unseen or track.hidden or track.place[AREA] + place[AREA] < 1.2 * track.area_px for track in items
         )
 
     def _births(self) -> tuple[int, ...]:

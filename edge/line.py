@@ -264,6 +264,7 @@ class Line:
                 if life := self.ledger.get(item_id):
                     self.mind.lose_sight(life)
         self.watch.saw(frame, tracked)
+        self.eye.learn()
         if self.frames == 1:
             _log.debug(FIRST_FRAME)
 

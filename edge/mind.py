@@ -29,7 +29,7 @@ class Mind:
     """Owns the queue of views and the thread that classifies them.
 
     The ledger is only touched with its lock held. latency is the time from a frame's capture to the
-    moment at which its view's vote counts.
+    moment at which its view's vote counts, the stage taken_up that from where the eye took the frame up.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Mind:
         self.hand: Hand | None = None
         self.queue = ViewQueue(clock, newest_first=config.items.mode == "frame")
         self.latency = Distribution()
-        self.stages = {name: Distribution() for name in ("queueing", "classifying", "margin")}
+        self.stages = {name: Distribution() for name in ("queueing", "classifying", "margin", "taken_up")}
         self.late_results = 0
         self._since: float | None = None
         self._stopping = False
@@ -153,7 +153,9 @@ class Mind:
             life.crop = view.crop
             life.spend("queueing", queued_s)
             life.spend("classifying", took_s)
-            self.latency.add(waiting.age_s + perf_counter() - waiting.arrived)
+            since_s = perf_counter() - waiting.arrived
+            self.stages["taken_up"].add(since_s)
+            self.latency.add(waiting.age_s + since_s)
             life.spend("voting", max(perf_counter() - waiting.offered - queued_s - took_s, 0.0))
             if view.last or (not life.in_sight and not self.queue.holds(view.item_id)):
                 self.resolve(life, waiting)

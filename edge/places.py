@@ -12,7 +12,7 @@ NOISE_PX = 1.0  # how far off a place may be in one picture
 
 # The columns of an array of places: pixels along and across the belt, an area, and whether an edge cuts it.
 REAR, FRONT, CENTRE, SIDE, OTHER, AREA, CUT_ENTRY, CUT_EXIT = range(8)
-ALONG = [REAR, FRONT, CENTRE]
+ALONG = slice(REAR, CENTRE + 1)  # rear, front and centre
 COLUMNS = 8
 
 
@@ -57,9 +57,10 @@ def offsets(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
     rears = (earlier[:, None, CUT_ENTRY] == 0) & (later[:, CUT_ENTRY] == 0)
     fronts = (earlier[:, None, CUT_EXIT] == 0) & (later[:, CUT_EXIT] == 0)
     apart = later[:, ALONG] - earlier[:, None, ALONG]
-    # The middle one of rear, front and centre: one of them alone may be spoilt by what lies beside it.
-    low, high = np.minimum(apart[..., 0], apart[..., 1]), np.maximum(apart[..., 0], apart[..., 1])
-    middle = np.clip(apart[..., 2], low, high)
+    # The middle one of rear, front and centre: one of them alone may be spoilt by what lies beside it. Ends are
+    # told in whole pixels, the centre more finely.
+    low, high = np.minimum(apart[..., 0], apart[..., 1]) - 0.5, np.maximum(apart[..., 0], apart[..., 1]) + 0.5
+    middle = np.minimum(np.maximum(apart[..., 2], low), high)
     one_end = np.where(rears, apart[..., 0], np.where(fronts, apart[..., 1], np.nan))
     return np.where(rears & fronts, middle, one_end)
 

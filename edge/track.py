@@ -3,12 +3,11 @@
 from collections import deque
 from dataclasses import dataclass, field
 from math import isnan
-from statistics import median
 
 import numpy as np
 
 from edge.finder import Found
-from edge.places import AREA, CUT_ENTRY, CUT_EXIT, FRONT, NOISE_PX, OTHER, REAR, SIDE, moved_by, offsets
+from edge.places import ALONG, AREA, CUT_ENTRY, CUT_EXIT, FRONT, NOISE_PX, OTHER, REAR, SIDE, offsets
 from edge.records import Frame
 
 STEP_PX = 3.0  # the shortest step by which it shows whether a thing travels
@@ -56,7 +55,9 @@ class Track:
     @property
     def expected(self) -> np.ndarray:
         """Where it must be now if it has stayed on the belt."""
-        return moved_by(self.place[None], np.array([self.since_px]))[0]
+        place = self.place.copy()
+        place[ALONG] += self.since_px
+        return place
 
     @property
     def cut(self) -> bool:
@@ -73,7 +74,10 @@ class Track:
     @property
     def length_px(self) -> float:
         """Its length along the belt."""
-        return median(self._lengths) if self._lengths else float(self.place[FRONT] - self.place[REAR])
+        if not self._lengths:
+            return float(self.place[FRONT] - self.place[REAR])
+        lengths = sorted(self._lengths)
+        return (lengths[len(lengths) // 2] + lengths[(len(lengths) - 1) // 2]) / 2
 
     def see(self, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
         """Takes a new sighting; offset is how far along the belt it lies from the last, nan if that is hidden."""

@@ -149,6 +149,9 @@ class Trigger:
             self._coming = coming
         return Tracked(tuple(seen), left=tuple(left)), views
 
+    def learn(self) -> None:
+        """Nothing: pictures are chosen by the moment at which they were taken."""
+
     def observed_speed_mm_s(self) -> None:
         """Nothing is followed from picture to picture, so the pictures show no speed."""
         return

@@ -103,4 +103,4 @@ class Viewer:
 def _gradient_energy(crop: np.ndarray) -> float:
     """The mean squared Laplacian of a crop: high where edges are crisp (Pech-Pacheco et al., 2000)."""
     grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
-    return float(np.mean(cv2.Laplacian(grey, cv2.CV_32F) ** 2))
+    return float(cv2.norm(cv2.Laplacian(grey, cv2.CV_16S), cv2.NORM_L2SQR)) / grey.size
