@@ -6,6 +6,8 @@ from pathlib import Path
 from edge.config import LineConfig
 from edge.errors import ModelError
 
+LARGEST_MM = 58  # the simulated belt's parts are a little shorter; what is longer is two that touch
+
 
 def bundled_model() -> Path:
     """The model that ships: inside the installed package, or in the checkout's models/ folder."""
@@ -23,6 +25,7 @@ def demo_config(source: str, host: str, port: int | None, headless: bool, insecu
             "model": {"path": str(bundled_model())},
             "camera": {"source": source},
             "belt": {"direction": "right", "pixels_per_mm": 1.6, "speed_mm_s": 500},
+            "items": {"max_mm": LARGEST_MM},
             "lanes": [
                 {"name": "screws", "classes": ["bolt", "screw"], "output": "gate_1", "distance_mm": 560},
                 {"name": "rings", "classes": ["nut", "washer"], "output": "gate_2", "distance_mm": 680},

@@ -1,5 +1,7 @@
 """The eye: finder, tracker and viewer of one camera, as one thing that looks at a frame."""
 
+from dataclasses import replace
+
 from edge.config import BeltSettings, ItemsSettings
 from edge.finder import Finder
 from edge.items import Tracked, Tracker, Viewer
@@ -20,6 +22,8 @@ class Eye:
     def look(self, frame: Frame) -> tuple[Tracked, list[View]]:
         """Every item in view with its identity, and the good new views of them."""
         tracked = self._tracker.update(frame, self._finder.look(frame))
+        if too_long_mm := self._finder.too_long_mm:
+            tracked = replace(tracked, too_long_mm=too_long_mm)
         return tracked, self._viewer.views(frame, tracked)
 
     def learn(self) -> None:

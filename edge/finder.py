@@ -77,6 +77,12 @@ class Finder:
             self._sight = _Sight(frame, self._settings, self._belt)
         return self._sight.look(frame)
 
+    @property
+    def too_long_mm(self) -> float:
+        """The length of what the last frame showed and was passed over as too long for items that touch; 0 for none."""
+        longest = max((blob.too_long_px for blob in self._sight.blobs), default=0) if self._sight else 0
+        return longest / self._belt.pixels_per_mm
+
     def learn(self, kept: Sequence[Box] = ()) -> None:
         """Takes in what the last frame showed of the empty belt. kept are boxes of known items: they never melt
         into the background."""
@@ -102,6 +108,7 @@ class _Blob:
     centre: tuple[float, float] = (0.0, 0.0)
     mass: float = 0.0
     things: Sequence[Found] = ()
+    too_long_px: int = 0  # the length of what was passed over for that in it
     measured: "_Blob | None" = None
     pictures: int = 0
 
@@ -164,6 +171,7 @@ class _Sight:
             if known := self._same_as(blob, earlier):
                 steps.append((blob.centre[0] - known.centre[0], blob.centre[1] - known.centre[1]))
                 blob.things, blob.measured, blob.pictures = known.things, known.measured, known.pictures + 1
+                blob.too_long_px = known.too_long_px
             else:
                 self._measure(blob)
             found += self._shown(blob, number)
@@ -253,7 +261,7 @@ class _Sight:
 
     def _measure(self, blob: _Blob) -> None:
         """Finds out in a finer picture what a blob shows; what is too faint or not of an item's size is left out."""
-        blob.things, blob.measured, blob.pictures = (), blob, 0
+        blob.things, blob.too_long_px, blob.measured, blob.pictures = (), 0, blob, 0
         x, y, w, h = blob.x, blob.y, blob.width, blob.height
         left, top = max(x - 1, 0), max(y - 1, 0)
         right, bottom = min(x + w + 1, self.low.shape[1]), min(y + h + 1, self.low.shape[0])
@@ -276,15 +284,15 @@ class _Sight:
         own = cv2.resize(cv2.dilate(own, NEAR), size, interpolation=cv2.INTER_NEAREST)
         around = Box(x * self.scale, y * self.scale, w * self.scale, h * self.scale)
         things = [
-            self._thing(outline, around, left * self.scale, top * self.scale, 1 << level)
+            self._thing(blob, outline, around, left * self.scale, top * self.scale, 1 << level)
             for outline in outlines(part, belt, limit, own, usual)
         ]
         blob.things = [thing for thing in things if thing is not None]
 
-    def _thing(self, outline: Outline, around: Box, left: int, top: int, scale: int) -> Found | None:
+    def _thing(self, blob: _Blob, outline: Outline, around: Box, left: int, top: int, scale: int) -> Found | None:
         """One outline in a window of the finer picture as a Found; None when it is not of an item's size.
 
-        around is the blob that it is a part of, left and top are where the window begins in the sight,
+        around is the rectangle of the blob that it is a part of, left and top are where the window begins in the sight,
         and scale is how many pixels of the sight one of the window's is.
         """
         area = outline.area * scale**2
@@ -293,11 +301,15 @@ class _Sight:
         own = outline.box
         box = Box(left + own.x * scale, top + own.y * scale, own.width * scale, own.height * scale)
         longer = max(box.width, box.height)
-        if not self.least_px <= longer <= SEVERAL * self.most_px or area < NARROW * self.least_px * longer:
+        if longer < self.least_px or area < NARROW * self.least_px * longer:
             return None
         entry, end, sides = self._cuts(box, around)
         if sides == 2:
             return None  # a seam of the belt, a shadow or an arm: no item lies across the whole sight
+        if longer > SEVERAL * self.most_px:
+            # What reaches in from the side is rather an arm.
+            blob.too_long_px = 0 if sides else longer
+            return None
         x, y = left + outline.centre[0] * scale, top + outline.centre[1] * scale
         return Found(
             box=Box(box.x + self.left, box.y + self.top, box.width, box.height),

@@ -46,6 +46,7 @@ class Tracked:
     ids first reported in this frame, left those that went out by the downstream edge, vanished those
     that disappeared inside the picture (somebody took them away). moved_px is how far the belt moved
     since the frame before, and seen_moving whether known items showed it (or it is only expected).
+    too_long_mm is the length of what was passed over as longer than items that touch can be, 0 for nothing.
     """
 
     items: tuple[Item, ...] = ()
@@ -54,6 +55,7 @@ class Tracked:
     vanished: tuple[int, ...] = ()
     moved_px: float = 0.0
     seen_moving: bool = False
+    too_long_mm: float = 0.0
 
 
 class Tracker:
@@ -310,4 +312,5 @@ class Tracker:
             across_mm=float(place[SIDE] + place[OTHER] - self._travel.breadth) / 2 / scale,
             whole=not cut and not track.hidden,
             touching=track.found.touching or track.hidden,
+            area_mm2=track.whole_area_px / (scale * self._flow.ratio) ** 2,
         )

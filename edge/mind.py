@@ -18,6 +18,7 @@ from edge.ledger import Ledger, Life
 from edge.model import Classifier
 from edge.priority import ask_for_precedence
 from edge.records import Decision, Prediction, Reason
+from edge.sizes import Sizes
 from edge.stats import Distribution
 
 _log = logging.getLogger("sortline.mind")
@@ -43,7 +44,7 @@ class Mind:
     ) -> None:
         self._classifier, self._ledger, self._herald = classifier, ledger, herald
         self._belt, self._clock = belt, clock
-        self._decider = Decider(config, classifier.card)
+        self._decider, self._sizes = Decider(config, classifier.card), Sizes()
         self.hand: Hand | None = None
         self.queue = ViewQueue(clock, newest_first=config.items.mode == "frame")
         self.latency = Distribution()
@@ -113,6 +114,10 @@ class Mind:
         verdict = self._decider.judge(life.vote, forced)
         if not forced and verdict.lane.output and self.hand.neighbour(item, verdict.lane.name):
             verdict = self._decider.judge(life.vote, "overlap")
+        if verdict.reason == "classified" and verdict.label and item.area_mm2:
+            if not self._sizes.fits(verdict.label, item.area_mm2):
+                verdict = self._decider.judge(life.vote, "overlap")  # too large to be one of them
+            self._sizes.learn(verdict.label, item.area_mm2)
         lane = verdict.lane
         fire_at = None
         if lane.output and lane.distance_mm:

@@ -84,7 +84,8 @@ class Item:
     item is in front of a diverter when the belt stands at item_mm + distance_mm. It does not change
     while the item travels. length_mm is measured along the belt, across_mm is the distance of the
     item's centre from the picture's middle, across the belt. touching says that its outline meets
-    another item's; whole that no picture edge cuts it. An item that a photo-eye announced has frame_seq -1,
+    another item's; whole that no picture edge cuts it. area_mm2 is what it usually covers, 0 where that is
+    not known. An item that a photo-eye announced has frame_seq -1,
     an empty box and the beam's moment and place until a picture shows it.
     """
 
@@ -98,6 +99,7 @@ class Item:
     across_mm: float = 0.0
     whole: bool = True
     touching: bool = False
+    area_mm2: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The one decision of an item's life. fire_at is None for a lane without a diverter."""
+    """The one decision of an item's life. fire_at is None for a lane without a diverter.
+
+    spent_ms is the item's deadline ledger: milliseconds of all its views at each stage (waiting, finding,
+    queueing, classifying), and the margin that was left at its point of no return.
+    """
 
     item_id: int
     lane: str
@@ -130,6 +136,7 @@ class Decision:
     fire_at: float | None
     position_mm: float
     box: Box
+    spent_ms: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ class Track:
     _step_at: float = field(init=False)
     _step_px: float = 0.0  # how far the belt moved in the step under way, until the thing was last seen
     _step_speed: float | None = None
+    _areas: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
@@ -74,10 +75,12 @@ class Track:
     @property
     def length_px(self) -> float:
         """Its length along the belt."""
-        if not self._lengths:
-            return float(self.place[FRONT] - self.place[REAR])
-        lengths = sorted(self._lengths)
-        return (lengths[len(lengths) // 2] + lengths[(len(lengths) - 1) // 2]) / 2
+        return _median(self._lengths) if self._lengths else float(self.place[FRONT] - self.place[REAR])
+
+    @property
+    def whole_area_px(self) -> float:
+        """What it covers where no edge cuts it and no other item touches it; 0 while it was not seen so."""
+        return _median(self._areas) if self._areas else 0.0
 
     def see(self, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
         """Takes a new sighting; offset is how far along the belt it lies from the last, nan if that is hidden."""
@@ -92,6 +95,7 @@ class Track:
         if not self.cut:
             self.been_whole = True
             if not found.touching:
+                self._areas.append(float(place[AREA]))
                 self._lengths.append(float(place[FRONT] - place[REAR]))
                 self._passes.append((frame.position_mm, float(place[FRONT] + place[REAR]) / 2))
 
@@ -133,3 +137,8 @@ class Track:
         self._still = self._still + 1 if abs(offset) <= NOISE_PX else 0
         self._travelled_px = self._travelled_px + offset if forward else 0.0
         self._step_from, self._step_at, self._step_px, self._step_speed = place, now, 0.0, offset / dt
+
+
+def _median(values: deque[float]) -> float:
+    ordered = sorted(values)
+    return (ordered[len(ordered) // 2] + ordered[(len(ordered) - 1) // 2]) / 2

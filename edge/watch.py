@@ -5,8 +5,10 @@ Everything that a page, a metric or the closing table says comes from `snapshot`
 
 import threading
 from collections import Counter
+from math import inf
 from typing import TYPE_CHECKING, Any
 
+from edge.finder import SEVERAL
 from edge.herald import Herald
 from edge.items import Tracked
 from edge.records import Box, Frame, Scope
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from edge.line import Line
 
 PERIOD_S = 0.25
+PASSED_S = 1.0  # what is too long is told of again when none was seen for so long
 SPEED_ERROR = 0.15  # a share: beyond it the configured belt speed does not fit what the pictures show
 
 
@@ -28,6 +31,7 @@ class Watch:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sortline-watch", daemon=True)
         self._known: dict[str, bool] = {}
+        self._too_long_at = -inf
 
     def start(self) -> None:
         if self._web:
@@ -40,7 +44,17 @@ class Watch:
             self._thread.join(1.0)
 
     def saw(self, frame: Frame, tracked: Tracked) -> None:
-        """Sends a picture to the page when somebody looks at it."""
+        """Sends a picture to the page when somebody looks at it, and tells of what is too long for an item."""
+        if tracked.too_long_mm:
+            if frame.captured_at - self._too_long_at > PASSED_S:
+                most_mm = self._line.config.items.max_mm
+                self._herald.tell(
+                    "item_too_long", "item",
+                    f"something at least {tracked.too_long_mm:.0f} mm long is on the belt; "
+                    f"items.max_mm = {most_mm:g} allows for items that touch up to {SEVERAL * most_mm:g} mm",
+                    "passed over: it is neither counted nor pushed",
+                )  # fmt: skip
+            self._too_long_at = frame.captured_at
         if self._web and self._web.wants_picture:
             self._web.picture(frame, [self._shown(item.id, item.box) for item in tracked.items])
 

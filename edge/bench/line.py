@@ -1,12 +1,14 @@
-"""Scenario `line`: from a frame to its decision, on a 720p stream at 60 and at 30 frames a second."""
+"""Scenario `line`: from a frame to its decision on a 720p stream, what one item costs, and what many do."""
 
 from pathlib import Path
 from time import sleep
 from typing import Any
 
+from edge.bench.crowd import crowd
 from edge.bench.findings import Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
 from edge.bench.live import ITEMS_A_SECOND, SETTLING_S, LiveLine, Stretch, belt, content
 from edge.bench.model import Engine
+from edge.bench.oneitem import one_item
 from edge.bench.peer import Peer
 from edge.bench.scenario import Bench
 from edge.simulator.arrivals import PARTS
@@ -56,8 +58,10 @@ def measure(bench: Bench) -> Findings:
         _decision_row(fps, stretches[fps], percentile(bare[n] + bare[n + 1], 0.5)) for n, fps in enumerate(RATES_FPS)
     ]
     items = [_item_row(fps, stretches[fps], truths[fps] if _knows_parts(bench) else None) for fps in RATES_FPS]
-    tables = (_decisions(decisions), _stages(stretches), _items(items), _processor(stretches))
-    return Findings(tables, notes=_notes(bench))
+    single, added = one_item(bench)
+    crowded, grown = crowd(bench)
+    tables = (_decisions(decisions), single, crowded, _stages(stretches), _items(items), _processor(stretches))
+    return Findings(tables, (*added, *grown), _notes(bench))
 
 
 def _bare(bench: Bench, engine: Peer) -> list[float]:

@@ -74,8 +74,16 @@ def test_every_way_to_the_models_input_is_measured(model: Path, tmp_path: Path) 
 
 
 def test_the_line_is_measured_at_both_frame_rates_stage_by_stage(model: Path, tmp_path: Path) -> None:
-    tables = measured("line", model, tmp_path)["tables"]
+    found = measured("line", model, tmp_path)
+    tables = found["tables"]
     assert [row["fps"] for row in tables["line"]["rows"]] == [60, 30]
+    (one,) = tables["one_item"]["rows"]
+    assert one["p50_ms"] >= one["finding_p50_ms"] > 0
+    assert found["bars"]["one_item_parts"]["value"] == pytest.approx(one["p50_ms"] / one["model_p50_ms"])
+    assert tables["crowd"]["rows"][0]["to_one"] == 1
+    many = [row["items"] for row in tables["crowd"]["rows"]]
+    assert many == sorted(many)
+    assert many[-1] > 8
     for row in tables["line"]["rows"]:
         assert row["frames"] > 0
         assert row["model_p50_ms"] > 0

@@ -1,0 +1,35 @@
+"""Sizes: what single items of each class measure on this line, so that two which look like one are told."""
+
+from collections import deque
+
+REMEMBERED = 64  # items of each class
+ENOUGH = 5  # of them, before there is something to compare with
+LARGER = 1.35  # what covers this many times what the smaller single items of its class do is not one of them
+SMALLER, MIDDLE = 0.3, 0.5  # the quantiles that are looked at: items that are two lie above both
+SPREADS = 4.0  # classes whose items differ much in size are allowed so many of their standard deviations
+NORMAL = 0.524  # of which the two quantiles of a normal distribution are so many apart
+
+
+class Sizes:
+    """Learns, by class, the areas of the items that were decided, and says which are too large to be one.
+
+    Two items that touch can look like one that the outline cannot divide, and the model may know them for
+    one of its classes. But then they cover more of the belt than one item of that class does. Lower
+    quantiles are compared, so that such pairs among what was learnt do not pass for the usual size.
+    """
+
+    def __init__(self) -> None:
+        self._areas: dict[str, deque[float]] = {}
+
+    def fits(self, label: str, area_mm2: float) -> bool:
+        """Whether an item of that area can be a single one of a class; True while too few were seen."""
+        areas = sorted(self._areas.get(label, ()))
+        if len(areas) < ENOUGH:
+            return True
+        smaller, middle = (areas[int(share * (len(areas) - 1))] for share in (SMALLER, MIDDLE))
+        spread = (middle - smaller) / NORMAL
+        return area_mm2 <= max(LARGER * smaller, middle + SPREADS * spread)
+
+    def learn(self, label: str, area_mm2: float) -> None:
+        """Takes in an item of a class."""
+        self._areas.setdefault(label, deque(maxlen=REMEMBERED)).append(area_mm2)
