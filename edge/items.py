@@ -311,6 +311,6 @@ class Tracker:
             length_mm=track.length_px / scale,
             across_mm=float(place[SIDE] + place[OTHER] - self._travel.breadth) / 2 / scale,
             whole=not cut and not track.hidden,
-            touching=track.found.touching or track.hidden,
+            touching=track.touching,
             area_mm2=track.whole_area_px / (scale * self._flow.ratio) ** 2,
         )

@@ -114,10 +114,10 @@ class Mind:
         verdict = self._decider.judge(life.vote, forced)
         if not forced and verdict.lane.output and self.hand.neighbour(item, verdict.lane.name):
             verdict = self._decider.judge(life.vote, "overlap")
-        if verdict.reason == "classified" and verdict.label and item.area_mm2:
-            if not self._sizes.fits(verdict.label, item.area_mm2):
+        if verdict.reason == "classified" and item.area_mm2 and (label := verdict.label):
+            if not self._sizes.fits(label, item.area_mm2):
                 verdict = self._decider.judge(life.vote, "overlap")  # too large to be one of them
-            self._sizes.learn(verdict.label, item.area_mm2)
+            self._sizes.learn(label, item.area_mm2)
         lane = verdict.lane
         fire_at = None
         if lane.output and lane.distance_mm:

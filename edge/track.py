@@ -46,6 +46,7 @@ class Track:
     _step_at: float = field(init=False)
     _step_px: float = 0.0  # how far the belt moved in the step under way, until the thing was last seen
     _step_speed: float | None = None
+    _touches: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _areas: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
@@ -64,6 +65,11 @@ class Track:
     def cut(self) -> bool:
         """Whether an end of the sight cut it when it was last seen."""
         return bool(self.place[CUT_ENTRY] or self.place[CUT_EXIT])
+
+    @property
+    def touching(self) -> bool:
+        """Whether it touches another item. What it mostly touched still lies against it when an edge hides that one."""
+        return self.hidden or self.found.touching or 2 * sum(self._touches) > len(self._touches)
 
     @property
     def weight(self) -> float:
@@ -92,6 +98,7 @@ class Track:
         self.found, self.place = found, place
         self.seen_at, self.seen_mm = frame.captured_at, frame.position_mm
         self.since_px, self.unseen, self.hidden, self.away = 0.0, 0, False, False
+        self._touches.append(found.touching)
         if not self.cut:
             self.been_whole = True
             if not found.touching:

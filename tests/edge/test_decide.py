@@ -1,6 +1,7 @@
 """Votes, thresholds, lanes, and the queue of views that wait."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -108,3 +109,22 @@ def test_a_closed_queue_gives_what_it_has_and_takes_no_more() -> None:
     queue.close()
     queue.offer(waiting(1), 0.0, 0)
     assert queue.take(1, 5.0) == []
+
+
+def test_however_slow_the_classifier_is_no_view_that_it_is_given_grows_older_and_every_item_has_its_turn() -> None:
+    """Eight items in view, each crossing in 40 frames with a new view in every one; three frames a classification."""
+    queue, ages, had = ViewQueue(MonotonicClock()), [], Counter[int]()
+    for seq in range(1200):
+        for item_id in range(max(seq // 5 - 7, 0), seq // 5 + 1):
+            view_is_last = seq - 5 * item_id == 39
+            queue.offer(waiting(item_id, seq, view_is_last), float(seq - 5 * item_id), had[item_id])
+        if seq % 5 == 4:
+            queue.forget(seq // 5 - 12)  # at its point of no return, 20 frames behind the picture
+        if seq % 3 == 0:
+            for one in queue.take(1, 0.0):
+                had[one.view.item_id] += 1
+                ages.append(seq - one.view.frame_seq)
+    assert max(ages[len(ages) // 2 :]) <= max(ages[: len(ages) // 2]) <= 20
+    assert len(queue) <= 8 + 5
+    assert all(had[item_id] >= 1 for item_id in range(200))
+    assert max(had.values()) <= 3

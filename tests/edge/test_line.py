@@ -79,6 +79,10 @@ def test_a_decision_carries_everything_that_a_callback_needs(model: Path) -> Non
     assert decision.captured_at <= decision.decided_at < (decision.fire_at or 0)
     assert decision.position_mm == pytest.approx(decision.captured_at * 300)
     assert decision.box.width == pytest.approx(40, abs=6)
+    # Its own deadline ledger.
+    assert set(decision.spent_ms) == {"waiting", "finding", "queueing", "classifying", "margin"}
+    assert all(spent >= 0 for spent in decision.spent_ms.values())
+    assert decision.spent_ms["margin"] > 0
 
 
 def test_an_unsure_item_goes_to_the_default_lane_as_unknown(tmp_path: Path) -> None:
@@ -293,3 +297,14 @@ def test_a_source_that_does_not_exist_is_refused_at_the_start(model: Path) -> No
     with pytest.raises(SortlineError, match=r"/nowhere/clip\.mp4"):
         line.start()
     assert not [t for t in threading.enumerate() if t.name.startswith("sortline-hand")]
+
+
+def test_what_is_longer_than_items_that_touch_can_be_is_passed_over_and_told_once(model: Path) -> None:
+    camera = {"source": "squares", "type": "tests.edge.squares:Squares", "colours": "red red", "spacing_mm": 600.0}
+    line, heard = played(config(model, camera={**camera, "side_mm": 130.0}, items={"max_mm": 40}))
+    assert heard == []
+    assert line.ledger.born == 0
+    assert line.herald is not None
+    assert line.herald.incidents["item_too_long"] == 2
+    told = [one for one in line.herald.recent if one.name == "item_too_long"]
+    assert "items.max_mm = 40 allows for items that touch up to 120 mm" in told[0].cause
