@@ -6,7 +6,7 @@ from pathlib import Path
 from edge.config import LineConfig
 from edge.errors import ModelError
 
-LARGEST_MM = 58  # the simulated belt's parts are a little shorter; what is longer is two that touch
+LARGEST_MM = 62  # the simulated belt's parts are at most 58 mm long; what is longer than this is two that touch
 
 
 def bundled_model() -> Path:
