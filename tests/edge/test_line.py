@@ -182,7 +182,7 @@ def test_decisions_and_journal_are_complete_when_the_line_has_stopped(model: Pat
     assert sorted(one["item_id"] for one in written) == list(range(1, 9))
     assert set(written[0]) == {
         "item_id", "lane", "label", "confidence", "probabilities", "reason", "frame_seq", "captured_at",
-        "decided_at", "fire_at", "position_mm", "box",
+        "decided_at", "fire_at", "position_mm", "box", "spent_ms",
     }  # fmt: skip
 
 
@@ -300,7 +300,7 @@ def test_a_source_that_does_not_exist_is_refused_at_the_start(model: Path) -> No
 
 
 def test_what_is_longer_than_items_that_touch_can_be_is_passed_over_and_told_once(model: Path) -> None:
-    camera = {"source": "squares", "type": "tests.edge.squares:Squares", "colours": "red red", "spacing_mm": 600.0}
+    camera = {"source": "squares", "type": "tests.edge.squares:Squares", "colours": "red red", "spacing_mm": 900.0}
     line, heard = played(config(model, camera={**camera, "side_mm": 130.0}, items={"max_mm": 40}))
     assert heard == []
     assert line.ledger.born == 0
