@@ -118,11 +118,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The one decision of an item's life. fire_at is None for a lane without a diverter.
-
-    spent_ms is the item's deadline ledger: milliseconds of all its views at each stage (waiting, finding,
-    queueing, classifying), and the margin that was left at its point of no return.
-    """
+    """The one decision of an item's life. fire_at is None for a lane without a diverter."""
 
     item_id: int
     lane: str
@@ -136,7 +132,6 @@ class Decision:
     fire_at: float | None
     position_mm: float
     box: Box
-    spent_ms: dict[str, float] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
