@@ -3,8 +3,8 @@
 from collections import deque
 
 REMEMBERED = 64  # items of each class
-ENOUGH = 5  # of them, before there is something to compare with
-LARGER = 1.4  # what covers this many times what the smaller single items of its class do is not one of them
+ENOUGH = 8  # of them, before there is something to compare with
+LARGER = 1.6  # what covers this many times what the smaller single items of its class do is not one of them
 SMALLER, MIDDLE = 0.2, 0.5  # the quantiles that are looked at: items that are two lie above both
 SPREADS = 4.0  # classes whose items differ much in size are allowed so many of their standard deviations
 NORMAL = 0.842  # of which the two quantiles of a normal distribution are so many apart
