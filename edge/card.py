@@ -26,6 +26,39 @@ class Resize(BaseModel):
     interpolation: Literal["area", "linear"] = "area"
 
 
+class ClassPurity(BaseModel):
+    """What a purity contract says of one class.
+
+    promised says whether it could be shown; pictures were called this class on the held-out pictures,
+    wrong of those that the threshold lets through were another.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    promised: bool
+    threshold: float = Field(ge=0, le=1)
+    pictures: int = Field(ge=0)
+    wrong: int = Field(ge=0)
+
+
+class Purity(BaseModel):
+    """A promise of how pure each class's lane will be: training.purity says how it is shown.
+
+    Of single pictures that a promised class's threshold lets through at least `purity` are right, with
+    `confidence`; `unknown` is the share of all pictures that is then expected to become unknown. Where
+    `fewest` pictures of a class were not to be had, nothing can be promised of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    purity: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0, lt=1)
+    pictures: int = Field(ge=0)
+    fewest: int = Field(ge=1)
+    unknown: float = Field(ge=0, le=1)
+    classes: dict[str, ClassPurity]
+
+
 class ModelCard(BaseModel):
     """What training promises and the edge relies on; travels inside the .onnx file as JSON."""
 
@@ -40,6 +73,7 @@ class ModelCard(BaseModel):
     resize: Resize = Resize()
     crop_margin: float = Field(default=0.1, ge=0, le=2)
     thresholds: dict[str, float] = {}
+    purity: Purity | None = None
     novelty: Novelty | None = None
     calibration: dict[str, Any] = {}
     test: dict[str, Any] = {}
@@ -57,6 +91,8 @@ class ModelCard(BaseModel):
             raise ValueError("its card names a class twice")
         if strangers := sorted(set(self.thresholds) - set(self.classes)):
             raise ValueError(f"its card has a threshold for {strangers[0]!r}, which is not one of its classes")
+        if self.purity and (strangers := sorted(set(self.purity.classes) - set(self.classes))):
+            raise ValueError(f"its card promises the purity of {strangers[0]!r}, which is not one of its classes")
         if any(not 0 <= value <= 1 for value in self.thresholds.values()):
             raise ValueError("its card has a threshold outside 0 to 1")
         if self.novelty is not None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
-from edge.card import FORMAT, METADATA_KEY, ModelCard, Resize
+from edge.card import FORMAT, METADATA_KEY, ClassPurity, ModelCard, Purity, Resize
 from edge.choice import choose
 from edge.engines import Engine, OnnxRuntime, open_engine, reason_of
 from edge.errors import ModelError
@@ -24,9 +24,11 @@ from edge.records import Box, Prediction
 __all__ = [
     "FORMAT",
     "METADATA_KEY",
+    "ClassPurity",
     "Classifier",
     "ModelCard",
     "Novelty",
+    "Purity",
     "Resize",
     "answer",
     "cut",

@@ -43,12 +43,15 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return 1 / (low * high) ** 0.5
 
 
-def choose_thresholds(probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+def choose_thresholds(
+    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], raised: bool = True
+) -> dict[str, float]:
     """For each class the lowest confidence, not below FLOOR, from which PRECISION of the pictures are right.
 
     Pictures below it become `unknown`. Where no confidence is high enough the threshold is set
-    above the last mistake. Where enough pictures show how sure right answers are, it rises further,
-    as far as it costs no more than RIGHT_BELOW of them.
+    above the last mistake. raised is for files that tell strangers by confidence alone: where enough
+    pictures show how sure right answers are, it rises further, as far as it costs no more than RIGHT_BELOW
+    of them.
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     thresholds = {}
@@ -64,7 +67,7 @@ def choose_thresholds(probabilities: np.ndarray, labels: np.ndarray, classes: Se
             thresholds[name] = float(scores[sound[-1]] + scores[sound[-1] + 1]) / 2
         else:
             thresholds[name] = float(scores[0] + 1) / 2
-        if right.sum() >= ENOUGH_TO_RAISE:
+        if raised and right.sum() >= ENOUGH_TO_RAISE:
             lowest = float(np.quantile(scores[right], RIGHT_BELOW, method="lower"))
             thresholds[name] = max(thresholds[name], min(lowest, CEILING))
     return {name: round(value, 4) for name, value in thresholds.items()}

@@ -71,9 +71,9 @@ def compare(network: Network, temperature: float, files: dict[str, Path], part: 
     }
 
 
-def fastest_faithful(scores: dict[str, Score]) -> str:
-    """The file that ships: the fastest of those that lose no more than MAX_DROP of torch's accuracy."""
-    floor = scores["torch"].accuracy - MAX_DROP - 1e-9
+def fastest_faithful(scores: dict[str, Score], max_drop: float = MAX_DROP) -> str:
+    """The file that ships: the fastest of those that lose no more than max_drop of torch's accuracy."""
+    floor = scores["torch"].accuracy - max_drop - 1e-9
     faithful = [name for name, score in scores.items() if name != "torch" and score.accuracy >= floor]
     return min(faithful or ["fp32"], key=lambda name: scores[name].p50_ms)
 

@@ -1,141 +1,124 @@
-"""Static 8-bit quantization: how large values get, which scales to choose, and which choice keeps the answers.
+"""8-bit quantization by measurement: several ways to do it, and the fastest that keeps the answers.
 
 U8 activations and S8 weights with a scale for each output channel, as QuantizeLinear and
 DequantizeLinear pairs that ONNX Runtime fuses into integer kernels. The softmax head stays in
 float, and so does the pooling before it: they cost nothing, and the features stay fine-grained.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal
 
 import numpy as np
 import onnx
-import onnxruntime as ort
-from onnx import helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from rich.progress import Progress
 
+from edge.model import FORMAT, Classifier, ModelCard
+from training.compare import time_interleaved
 from training.data import Part
-from training.export import Front
+from training.export import Front, dress, with_card
 from training.networks import Scaling
+from training.ranges import METHODS, Range, observe
+from training.sensitivity import most_sensitive
+from training.sessions import session_of
 
-BINS = 2048
-SAMPLES = 1 << 16  # of one tensor in one batch; the range is of all its values
 INTEGER_OPS = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Clip", "Relu", "MaxPool")
 CALIBRATION_PICTURES = 256
+DEBUG_PICTURES = 8
+KEPT_IN_FLOAT = (2, 4, 8, 16)  # nodes, until the answers hold
+ROUNDS = 60
+# Scales that were chosen otherwise do not change what a kernel does: so far apart is noise.
+AS_FAST = 1.03
+FP32 = "fp32"
 
-Range = tuple[float, float]
+Target = Literal["here", "vnni", "no-vnni", "arm"]
 
 
-@dataclass
-class Histogram:
-    """The values of one tensor: counts, int64 [BINS], between its lowest and its highest value."""
+@dataclass(frozen=True)
+class Limits:
+    """What a quantized file may cost, and where it will run.
 
-    low: float
-    high: float
-    counts: np.ndarray
+    drop is of the accuracy, class_drop of any one class's recall, shares from 0 to 1 on the validation
+    part against fp32. provider is one of edge's; target says what the processor of the line can do.
+    """
 
-    @property
-    def edges(self) -> np.ndarray:
-        return np.linspace(self.low, self.high, BINS + 1)
+    drop: float = 0.005
+    class_drop: float = 0.02
+    provider: str = "cpu"
+    target: Target = "here"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to quantize and how well it answers on the validation part, against fp32."""
+    """One way to quantize, measured on the validation part.
+
+    Shares are from 0 to 1; agreement is with fp32, drop against it; logit_error is the mean squared
+    difference of logits to fp32's; p50_ms of one picture on one thread, all candidates in turns.
+    kept_in_float counts the nodes that are not quantized though they could be.
+    """
 
     method: str
     accuracy: float
     agreement: float
+    drop: float
+    worst_class: str
+    class_drop: float
     logit_error: float
+    p50_ms: float
+    size_bytes: int
+    kept_in_float: int
+    holds: bool
 
 
-def minmax(values: Histogram) -> Range:
-    """All values that occurred."""
-    return values.low, values.high
+@dataclass(frozen=True)
+class Quantized:
+    """The outcome: the best quantized core, which of the candidates it is, and which of all should ship.
 
-
-def percentile(values: Histogram, kept: float = 0.9999) -> Range:
-    """The middle of the values, without the outermost ten-thousandth: rare spikes do not coarsen the rest."""
-    share = np.cumsum(values.counts) / values.counts.sum()
-    first = int(np.searchsorted(share, (1 - kept) / 2))
-    last = int(np.searchsorted(share, (1 + kept) / 2))
-    return min(float(values.edges[first]), 0.0), max(float(values.edges[min(last + 1, BINS)]), 0.0)
-
-
-def entropy(values: Histogram) -> Range:
-    """The clipping at which the quantized values tell least apart from the real ones.
-
-    The threshold on |value| with the smallest Kullback-Leibler divergence between the clipped
-    distribution and its quantized form: Migacz, "8-bit inference with TensorRT", GTC 2017.
+    ships is "fp32" when no quantized core holds, or none is faster.
     """
-    middles = (values.edges[:-1] + values.edges[1:]) / 2
-    largest = max(abs(values.low), abs(values.high))
-    counts, edges = np.histogram(np.abs(middles), BINS, (0, largest), weights=values.counts)
-    counts[0] = counts[1]  # zeros are exact at any scale, and so many that they would drown the rest
-    if not counts.any():
-        return values.low, values.high
-    levels = 256 if values.low >= 0 else 128
-    best, threshold = np.inf, largest
-    for size in range(levels, BINS + 1, 16):
-        real = counts[:size].copy()
-        real[-1] += counts[size:].sum()
-        starts = np.linspace(0, size, levels, endpoint=False).astype(int)
-        group = np.repeat(np.arange(levels), np.diff([*starts, size]))
-        filled = counts[:size] > 0
-        in_group = np.bincount(group, filled, levels)
-        quantized = np.where(filled, (np.bincount(group, counts[:size], levels) / np.maximum(in_group, 1))[group], 0)
-        real, quantized = real / real.sum(), quantized / max(quantized.sum(), 1)
-        seen = real > 0
-        divergence = float((real[seen] * np.log(real[seen] / np.maximum(quantized[seen], 1e-9))).sum())
-        if divergence < best:
-            best, threshold = divergence, float(edges[size])
-    return max(values.low, -threshold), min(values.high, threshold)
+
+    model: onnx.ModelProto
+    method: str
+    ships: str
+    seven_bits: bool
+    candidates: tuple[Candidate, ...]
 
 
-METHODS: dict[str, Callable[[Histogram], Range]] = {"minmax": minmax, "percentile": percentile, "entropy": entropy}
+def saturates(target: Target, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the target adds pairs of 8-bit products in 16 bits, so that large ones are cut off.
 
-
-def observe(core: onnx.ModelProto, batches: Iterable[np.ndarray]) -> dict[str, Histogram]:
-    """Runs float32 [n, 3, H, W] batches through a core and histograms every tensor in it, twice: range, then counts.
-
-    ONNX Runtime's own calibrators keep every value of every tensor in memory until the end, and run
-    anew for each method; this keeps one histogram a tensor, for all methods.
+    Intel and AMD processors before VNNI do (vpmaddubsw): there weights get 7 bits, which cannot
+    overflow. https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(core)
-    outputs = {output.name for output in model.graph.output}
-    inside = [name for node in model.graph.node for name in node.output if name and name not in outputs]
-    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in inside)
-    session = _session(model)
-    names = [session.get_inputs()[0].name, *(output.name for output in session.get_outputs())]
-
-    def values() -> Iterator[tuple[str, np.ndarray]]:
-        for batch in batches:
-            for name, value in zip(names, [batch, *session.run(None, {names[0]: batch})], strict=True):
-                if value.dtype == np.float32:
-                    yield name, value
-
-    ranges: dict[str, Range] = {}
-    for name, value in values():
-        low, high = ranges.get(name, (0.0, 0.0))  # zero must always be a value that can be written
-        ranges[name] = min(low, float(value.min())), max(high, float(value.max()))
-    histograms = {
-        name: Histogram(low, high if high > low else low + 1e-6, np.zeros(BINS, np.int64))
-        for name, (low, high) in ranges.items()
-    }
-    for name, value in values():
-        into = histograms[name]
-        some = value.reshape(-1)[:: value.size // SAMPLES | 1]  # an odd step meets every channel
-        into.counts += np.histogram(some, BINS, (into.low, into.high))[0]
-    return histograms
+    if target != "here":
+        return target == "no-vnni"
+    if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
+        return False
+    try:
+        words = set(cpuinfo.read_text().split())
+    except OSError:
+        return True  # the safe side: a seventh bit instead of wrong sums
+    return not words & {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
-def to_int8(core: onnx.ModelProto, ranges: dict[str, Range], front: Front) -> onnx.ModelProto:
-    """A core with its convolutions, additions and dense layers in integers, its last layer in float."""
+def to_int8(
+    core: onnx.ModelProto,
+    ranges: dict[str, Range],
+    front: Front,
+    *,
+    seven_bits: bool = False,
+    in_float: Sequence[str] = (),
+) -> onnx.ModelProto:
+    """A core with its convolutions, additions and dense layers in integers, its last layer in float.
+
+    seven_bits gives weights from -64 to 64; in_float names further nodes to leave as they are.
+    """
     model = onnx.ModelProto()
     model.CopyFrom(core)
     graph = model.graph
@@ -148,7 +131,7 @@ def to_int8(core: onnx.ModelProto, ranges: dict[str, Range], front: Front) -> on
     quantizer = QDQQuantizer(
         model,
         per_channel=True,
-        reduce_range=False,
+        reduce_range=seven_bits,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8,
         tensors_range=TensorsData(
@@ -156,7 +139,7 @@ def to_int8(core: onnx.ModelProto, ranges: dict[str, Range], front: Front) -> on
             {name: (np.array(low, np.float32), np.array(high, np.float32)) for name, (low, high) in ranges.items()},
         ),
         nodes_to_quantize=[],
-        nodes_to_exclude=[last],
+        nodes_to_exclude=[last, *in_float],
         op_types_to_quantize=list(INTEGER_OPS),
         extra_options={
             "ActivationSymmetric": False,
@@ -171,39 +154,143 @@ def to_int8(core: onnx.ModelProto, ranges: dict[str, Range], front: Front) -> on
 
 
 def quantize(
-    core: onnx.ModelProto, scaling: Scaling, train: Part, val: Part, seed: int, progress: Progress
-) -> tuple[onnx.ModelProto, str, list[Candidate]]:
-    """Quantizes a core by each of METHODS and takes the one that answers best on the validation part.
+    cores: dict[str, onnx.ModelProto],
+    scaling: Scaling,
+    train: Part,
+    val: Part,
+    classes: Sequence[str],
+    seed: int,
+    limits: Limits,
+    progress: Progress,
+) -> Quantized:
+    """Tries all ways to quantize and takes the fastest that loses no more than the limits allow.
 
-    Calibrates on at most CALIBRATION_PICTURES of the training part, as they are. Returns the int8
-    core, the method that it was made by and all candidates. On a tie in accuracy the one with the
-    smaller mean squared difference of its logits to fp32's wins.
+    cores[""] is the network as it was trained; others, by a name, are the same network trained further
+    to bear rounding. Ranges come from at most CALIBRATION_PICTURES of the training part, as they are.
     """
-    front = Front((scaling.zero,), (scaling.divisor,))
+    trial = _Trial(cores[""], scaling, val, classes, limits)
     chosen = np.random.default_rng(seed).permutation(len(train))[:CALIBRATION_PICTURES]
     batches = [scaled(train.pixels(chosen[i : i + 8]), scaling) for i in range(0, len(chosen), 8)]
-    task = progress.add_task("quantizing", total=len(METHODS) + 1)
-    histograms = observe(core, batches)
-    progress.advance(task)
-    reference = run_core(core, val, scaling)
-
-    candidates: list[Candidate] = []
-    models: dict[str, onnx.ModelProto] = {}
-    for method, choose in METHODS.items():
-        models[method] = to_int8(core, {name: choose(values) for name, values in histograms.items()}, front)
-        logits = run_core(models[method], val, scaling)
-        candidates.append(
-            Candidate(
-                method,
-                accuracy=float((logits.argmax(1) == val.labels).mean()),
-                agreement=float((logits.argmax(1) == reference.argmax(1)).mean()),
-                logit_error=float(((logits - reference) ** 2).mean()),
-            )
-        )
+    task = progress.add_task("quantizing", total=len(METHODS) * len(cores) + len(KEPT_IN_FLOAT) + 1)
+    ways: dict[str, tuple[onnx.ModelProto, dict[str, Range]]] = {}
+    for name, core in cores.items():
+        histograms = observe(core, batches)
+        for method, choose in METHODS.items():
+            label = f"{name} {method}".strip()
+            ways[label] = core, {key: choose(seen) for key, seen in histograms.items()}
+            trial.add(label, to_int8(*ways[label], trial.front, seven_bits=trial.saturates))
+            progress.advance(task)
+    # The nodes that suffer most go back to float, a few at a time, until the answers hold.
+    best = trial.best().method
+    core, ranges = ways[best]
+    order = most_sensitive(core, trial.models[best], [batches[0][:DEBUG_PICTURES]], INTEGER_OPS)
+    for count in KEPT_IN_FLOAT:
+        if 2 * count > len(order):
+            break
+        label = f"{best}, {count} nodes in float"
+        trial.add(label, to_int8(core, ranges, trial.front, seven_bits=trial.saturates, in_float=order[:count]), count)
         progress.advance(task)
+        if trial.holds(label):
+            break
+    trial.time()
     progress.remove_task(task)
-    best = max(candidates, key=lambda candidate: (candidate.accuracy, -candidate.logit_error))
-    return models[best.method], best.method, candidates
+    return trial.outcome()
+
+
+class _Trial:
+    """Candidates for one network, on one validation part, under one set of limits."""
+
+    def __init__(
+        self, core: onnx.ModelProto, scaling: Scaling, val: Part, classes: Sequence[str], limits: Limits
+    ) -> None:
+        self.front = Front((scaling.zero,), (scaling.divisor,))
+        self.saturates = saturates(limits.target)
+        # What this processor would cut off, the target does not: then the numbers are taken as written.
+        self._as_written = saturates("here") and not self.saturates
+        self._scaling, self._val, self._classes, self._limits = scaling, val, classes, limits
+        self._reference = run_core(core, val, scaling)
+        self._found = self._recalls(self._reference)
+        self.models = {FP32: core}
+        self._candidates: dict[str, Candidate] = {}
+        self._measure(FP32, 0)
+
+    def add(self, method: str, model: onnx.ModelProto, kept_in_float: int = 0) -> None:
+        """Measures what a quantized core answers."""
+        self.models[method] = model
+        self._measure(method, kept_in_float)
+
+    def holds(self, method: str) -> bool:
+        return self._candidates[method].holds
+
+    def best(self) -> Candidate:
+        """Of the quantized candidates the one that answers best, holding ones first."""
+        quantized = [one for name, one in self._candidates.items() if name != FP32]
+        return max(quantized, key=lambda one: (one.holds, one.accuracy, -one.logit_error))
+
+    def time(self) -> None:
+        """Measures how long each takes for one picture, in turns, in the form in which it would ship."""
+        height, width = self._val.store.shape[1:3]
+        with TemporaryDirectory() as folder:
+            calls: dict[str, Callable[[], object]] = {}
+            card = ModelCard(
+                format=FORMAT, name="candidate", version="", classes=tuple(self._classes), height=height, width=width
+            )
+            for number, (method, core) in enumerate(self.models.items()):
+                path = Path(folder) / f"{number}.onnx"
+                dressed = dress(core, height, width, self.front, len(self._classes))
+                path.write_bytes(with_card(dressed, card).SerializeToString())
+                classifier = Classifier(path, provider=self._limits.provider, threads=1)
+                picture = self._val.pixels(slice(0, 1))
+                calls[method] = lambda c=classifier, p=picture: c.run(p)  # type: ignore[misc]
+                self._change(method, size_bytes=path.stat().st_size)
+            for method, (p50, _) in time_interleaved(calls, ROUNDS).items():
+                self._change(method, p50_ms=p50)
+
+    def outcome(self) -> Quantized:
+        fp32 = self._candidates[FP32]
+        holding = [one for name, one in self._candidates.items() if name != FP32 and one.holds]
+        if holding:
+            near = min(one.p50_ms for one in holding) * AS_FAST
+            best = max((c for c in holding if c.p50_ms <= near), key=lambda c: (c.accuracy, -c.logit_error))
+        else:
+            best = self.best()
+        ships = best.method if holding and best.p50_ms < fp32.p50_ms else FP32
+        return Quantized(self.models[best.method], best.method, ships, self.saturates, tuple(self._candidates.values()))
+
+    def _measure(self, method: str, kept_in_float: int) -> None:
+        if method == FP32:
+            logits = self._reference
+        else:
+            logits = run_core(self.models[method], self._val, self._scaling, self._as_written)
+        called, labels = logits.argmax(1), self._val.labels
+        reference = self._reference.argmax(1)
+        drop = float((reference == labels).mean() - (called == labels).mean())
+        drops = self._found - self._recalls(logits)
+        worst = int(np.nanargmax(drops))
+        slack = 1e-9
+        self._candidates[method] = Candidate(
+            method,
+            accuracy=float((called == labels).mean()),
+            agreement=float((called == reference).mean()),
+            drop=drop,
+            worst_class=self._classes[worst],
+            class_drop=float(drops[worst]),
+            logit_error=float(((logits - self._reference) ** 2).mean()),
+            p50_ms=0.0,
+            size_bytes=0,
+            kept_in_float=kept_in_float,
+            holds=drop <= self._limits.drop + slack and float(drops[worst]) <= self._limits.class_drop + slack,
+        )
+
+    def _recalls(self, logits: np.ndarray) -> np.ndarray:
+        """The share of each class's pictures that are called so, NaN for a class without pictures."""
+        labels = self._val.labels
+        pictures = np.bincount(labels, minlength=len(self._classes))
+        found = np.bincount(labels[logits.argmax(1) == labels], minlength=len(self._classes))
+        return np.where(pictures > 0, found / np.maximum(pictures, 1), np.nan)
+
+    def _change(self, method: str, **values: float) -> None:
+        self._candidates[method] = replace(self._candidates[method], **values)  # type: ignore[arg-type]
 
 
 def scaled(pixels: np.ndarray, scaling: Scaling) -> np.ndarray:
@@ -212,14 +299,13 @@ def scaled(pixels: np.ndarray, scaling: Scaling) -> np.ndarray:
     return np.asarray((planes - scaling.zero) / np.float32(scaling.divisor))
 
 
-def run_core(core: onnx.ModelProto, part: Part, scaling: Scaling) -> np.ndarray:
-    """A core's logits, float32 [n, classes], for all pictures of a part."""
-    session = _session(core)
+def run_core(core: onnx.ModelProto, part: Part, scaling: Scaling, as_written: bool = False) -> np.ndarray:
+    """A core's logits, float32 [n, classes], for all pictures of a part; as_written as in session_of."""
+    session = session_of(core, as_written)
     name = session.get_inputs()[0].name
-    return np.concatenate([session.run(["logits"], {name: scaled(b, scaling)})[0] for b in part.batches(32)])
 
+    def logits() -> Iterator[np.ndarray]:
+        for batch in part.batches(32):
+            yield session.run(["logits"], {name: scaled(batch, scaling)})[0]
 
-def _session(model: onnx.ModelProto) -> Any:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return np.concatenate(list(logits()))

@@ -20,6 +20,7 @@ from training.files import write_atomically
 from training.page import render
 
 HEADINGS = ("", "accuracy", "agrees with torch", "calibration error", "size", "p50", "p99")
+CANDIDATE_HEADINGS = ("", "accuracy", "agrees with fp32", "drop", "worst class", "p50", "size", "holds")
 SHOWN = 10
 
 
@@ -47,6 +48,65 @@ def comparison_table(scores: dict[str, Score], shipped: str, pictures: int) -> T
     for row in comparison_rows(scores, shipped):
         table.add_row(*row, style="bold" if "ships" in row[0] else "")
     return table
+
+
+def candidate_rows(card: ModelCard) -> list[tuple[str, ...]]:
+    """One row of words for each way to quantize that was tried, under CANDIDATE_HEADINGS."""
+    quantization = card.quantization
+    return [
+        (
+            f"{one['method']} (chosen)" if one["method"] == quantization["ships"] else one["method"],
+            f"{one['accuracy']:.2%}",
+            f"{one['agreement']:.2%}",
+            f"{100 * one['drop']:+.2f}",
+            f"{100 * one['class_drop']:+.2f} {one['worst_class']}" if one["class_drop"] > 0 else "none",
+            f"{one['p50_ms']:.2f} ms",
+            f"{one['size_bytes'] / 1e6:.2f} MB",
+            "yes" if one["holds"] else "no",
+        )
+        for one in quantization["candidates"]
+    ]
+
+
+def candidates_table(card: ModelCard) -> Table:
+    """What `quantize` shows: every way that was tried, and what it cost."""
+    limits = card.quantization["limits"]
+    title = f"Quantized; may lose {100 * limits['drop']:g} points, {100 * limits['class_drop']:g} in a class"
+    table = Table(title=title, title_justify="left", box=None)
+    for heading in CANDIDATE_HEADINGS:
+        table.add_column(heading, justify="right" if heading else "left")
+    for row in candidate_rows(card):
+        table.add_row(*map(escape, row), style="bold" if "(chosen)" in row[0] else "")
+    return table
+
+
+def promise_lines(card: ModelCard) -> list[str]:
+    """What a purity contract says, a sentence each; nothing where none was asked for."""
+    contract = card.purity
+    if contract is None:
+        return []
+    kept = [name for name, its in contract.classes.items() if its.promised]
+    lines = []
+    if kept:
+        lines.append(
+            f"of what is called {', '.join(kept)} at least {contract.purity:.2%} is right, each with "
+            f"{contract.confidence:.0%} confidence; on {contract.pictures} held-out pictures "
+            f"{contract.unknown:.2%} become unknown"
+        )
+    for name, its in contract.classes.items():
+        if its.promised:
+            continue
+        if its.pictures < contract.fewest:
+            lines.append(
+                f"{name}: too few pictures to promise {contract.purity:.2%}: it was called on {its.pictures} "
+                f"held-out pictures, and {contract.fewest} without a mistake are needed"
+            )
+        else:
+            lines.append(
+                f"{name}: {contract.purity:.2%} cannot be promised: {its.wrong} of what is called so is wrong "
+                f"even above {its.threshold:.2f}, on {its.pictures} held-out pictures"
+            )
+    return lines
 
 
 def dataset_table(data: Dataset) -> Table:
@@ -201,16 +261,17 @@ def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Pa
         f"fingerprint `{dataset['fingerprint']}`.",
         "",
     ]
+    if card.purity:
+        lines += ["## Purity", "", *(f"- {line}" for line in promise_lines(card)), ""]
     if "candidates" in quantization:
         lines += [
             "## How it was quantized",
             "",
-            "| ranges | validation accuracy | agrees with fp32 | mean squared difference of logits |",
-            "|---|---:|---:|---:|",
-            *(
-                f"| {c['method']} | {c['accuracy']:.2%} | {c['agreement']:.2%} | {c['logit_error']:.2e} |"
-                for c in quantization["candidates"]
-            ),
+            "Measured on the validation part, one picture at a time on one thread, in turns.",
+            "",
+            "| " + " | ".join(CANDIDATE_HEADINGS) + " |",
+            "|---" + "|---:" * (len(CANDIDATE_HEADINGS) - 1) + "|",
+            *("| " + " | ".join(row) + " |" for row in candidate_rows(card)),
             "",
         ]
     return "\n".join(lines)

@@ -14,16 +14,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.progress import Progress
 
 from edge.model import FORMAT, Classifier, ModelCard, Resize
-from training.calibrate import calibration_error, choose_thresholds, fit_temperature, softmax
+from training.aware import fit_aware
+from training.calibrate import calibration_error, fit_temperature, softmax
 from training.compare import Score, compare, fastest_faithful
 from training.data import Dataset, default_size, find, load
 from training.errors import InputError, TrainingError
+from training.examine import answer
 from training.export import Front, check_parity, dress, export_core, with_card, write_model
 from training.files import write_atomically
 from training.fit import FitSettings, fit, predict
 from training.networks import Network, load_network
 from training.novelty import learn_novelty
-from training.quantize import quantize, run_core
+from training.promises import Promises, promised
+from training.quantize import FP32, Limits, quantize, run_core, saturates
 from training.track import Tracker
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
@@ -43,6 +46,7 @@ class RunSettings(BaseModel):
     resize: Resize = Resize()
     group: str | None = None
     fit: FitSettings = FitSettings()
+    promises: Promises = Promises()
 
 
 class Run:
@@ -65,6 +69,7 @@ class Run:
         size: int | None = None,
         crop_margin: float = 0.1,
         group: str | None = None,
+        promises: Promises | None = None,
     ) -> "Run":
         """Reads the dataset and makes a new run folder; refuses one that holds a run already.
 
@@ -85,6 +90,7 @@ class Run:
             resize=resize,
             group=group,
             fit=settings,
+            promises=promises or Promises(),
         )
         write_atomically(folder / "settings.json", run.model_dump_json(indent=1).encode())
         return cls(folder, run, data, progress)
@@ -140,28 +146,62 @@ class Run:
         check_parity(self.fp32, self.data.val.pixels(slice(0, 256)), softmax(logits[:256], temperature))
         return self.fp32
 
-    def quantize(self) -> Path:
-        """Writes int8.onnx from core.onnx."""
+    def promise(self, **given: float | None) -> None:
+        """Changes what the files of this run shall promise; None leaves as it is."""
+        words = {key: value for key, value in given.items() if value is not None}
+        promises = Promises.model_validate(self.settings.promises.model_dump() | words)
+        self.settings = self.settings.model_copy(update={"promises": promises})
+        write_atomically(self.folder / "settings.json", self.settings.model_dump_json(indent=1).encode())
+
+    def quantize(self, limits: Limits | None = None, aware_epochs: int = 0) -> tuple[Path, ModelCard]:
+        """Writes int8.onnx from core.onnx: the best of all ways to quantize, whether or not it should ship.
+
+        aware_epochs also trains the network so long to bear rounding, and tries the same ways with that.
+        """
         if not self.core.exists():
             raise InputError(f"{self.folder}: has no core.onnx; export the run first")
-        data, scaling = self.data, self.network.scaling
-        core = onnx.load(self.core)
-        model, method, candidates = quantize(core, scaling, data.train, data.val, self.settings.fit.seed, self.progress)
-        logits = run_core(model, data.val, scaling)
+        limits = limits or Limits()
+        data, scaling, fit_settings = self.data, self.network.scaling, self.settings.fit
+        cores = {"": onnx.load(self.core)}
+        if aware_epochs:
+            seven_bits = saturates(limits.target)
+            network = fit_aware(self.network, data, fit_settings, aware_epochs, seven_bits, self.progress)
+            cores["aware"] = export_core(network, self.settings.size)
+        made = quantize(cores, scaling, data.train, data.val, data.classes, fit_settings.seed, limits, self.progress)
+        logits = run_core(made.model, data.val, scaling)
         temperature = fit_temperature(logits, data.val.labels)
-        recipe = {"recipe": RECIPE, "calibration": method, "candidates": [asdict(c) for c in candidates]}
-        self._write(self.int8, model, logits, temperature, recipe)
-        return self.int8
+        recipe = {
+            "recipe": RECIPE.replace("S8 weights", "7-bit S8 weights") if made.seven_bits else RECIPE,
+            "calibration": made.method,
+            "ships": made.ships,
+            "limits": asdict(limits),
+            "aware_epochs": aware_epochs,
+            "candidates": [asdict(candidate) for candidate in made.candidates],
+        }
+        self._write(self.int8, made.model, logits, temperature, recipe)
+        return self.int8, Classifier(self.int8, provider="cpu").card
 
     def ship(self, out: Path) -> tuple[ModelCard, dict[str, Score]]:
-        """Measures torch, fp32 and int8 on the test part and writes the best file, with that in its card, to out."""
-        temperature = float(Classifier(self.fp32, provider="cpu").card.calibration["temperature"])
-        files = {"fp32": self.fp32, "int8": self.int8}
-        scores = compare(self.network, temperature, files, self.data.test)
-        chosen = fastest_faithful(scores)
-        shipped = Classifier(files[chosen], provider="cpu").card
+        """Measures torch, fp32 and int8 on the test part and writes the best file, with that in its card, to out.
+
+        What the validation part chose ships, unless it loses more than the limit on the test part.
+        """
+        fp32, int8 = (Classifier(path, provider="cpu").card for path in (self.fp32, self.int8))
+        files = {FP32: self.fp32, "int8": self.int8}
+        scores = compare(self.network, float(fp32.calibration["temperature"]), files, self.data.test)
+        chosen_before = int8.quantization
+        allowed = {"torch", FP32} | ({"int8"} if chosen_before["ships"] != FP32 else set())
+        of_allowed = {name: score for name, score in scores.items() if name in allowed}
+        chosen = fastest_faithful(of_allowed, float(chosen_before["limits"]["drop"]))
+        shipped = int8 if chosen == "int8" else fp32
         test: dict[str, Any] = {"pictures": len(self.data.test), "shipped": chosen}
-        card = shipped.model_copy(update={"test": test | {name: asdict(score) for name, score in scores.items()}})
+        tried = {key: chosen_before[key] for key in ("candidates", "limits", "ships")}
+        card = shipped.model_copy(
+            update={
+                "test": test | {name: asdict(score) for name, score in scores.items()},
+                "quantization": shipped.quantization | tried,
+            }
+        )
         write_atomically(out, with_card(onnx.load(files[chosen]), card).SerializeToString())
         return Classifier(out, provider="cpu").card, scores
 
@@ -181,7 +221,6 @@ class Run:
             width=settings.size,
             resize=settings.resize,
             crop_margin=settings.crop_margin,
-            thresholds=choose_thresholds(probabilities, data.val.labels, data.classes),
             calibration={
                 "pictures": len(data.val),
                 "temperature": temperature,
@@ -204,9 +243,15 @@ class Run:
         front = Front((scaling.zero,), (scaling.divisor,))
         model = dress(core, settings.size, settings.size, front, len(data.classes), temperature=temperature)
         write_model(model, card, path)
-        # What the file itself sees of known pictures tells it what a stranger is.
-        novelty = learn_novelty(Classifier(path, provider="cpu"), data.train, data.val)
-        write_model(model, card.model_copy(update={"novelty": novelty}), path)
+        # What the file itself sees of known pictures tells it what a stranger is, and what it can promise.
+        promises = settings.promises
+        novelty = learn_novelty(
+            Classifier(path, provider="cpu"), data.train, data.val, promises.false_alarms, settings.fit.seed
+        )
+        card = card.model_copy(update={"novelty": novelty})
+        write_model(model, card, path)
+        answers = answer(Classifier(path, provider="cpu"), data.val, self.progress)
+        write_model(model, promised(card, answers, data.val.labels, promises), path)
 
 
 def _make(folder: Path) -> None:

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +111,59 @@ def test_a_model_from_torch_s_older_exporter_is_packaged(tmp_path: Path) -> None
         scaled = (torch.from_numpy(pixels).permute(0, 3, 1, 2) - 127.5) / 127.5
         wanted = network(scaled).softmax(1).numpy()
     assert np.abs(Classifier(ours, provider="cpu").run(pixels)[0] - wanted).max() < 1e-5
+
+
+def test_a_timm_export_is_packaged(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm")
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", pretrained=False, num_classes=3).eval()
+    batch = torch.export.Dim("batch")
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 3, 64, 64),),
+        tmp_path / "theirs.onnx",
+        dynamo=True,
+        dynamic_shapes=({0: batch},),
+        external_data=False,
+        verbose=False,
+    )
+    mean, std = (tuple(255 * value for value in network.default_cfg[key]) for key in ("mean", "std"))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+    ours = packaged(tmp_path / "theirs.onnx", Front(mean, std), size=64)
+    with torch.inference_mode():
+        floats = (torch.from_numpy(pixels).float() - torch.tensor(mean)) / torch.tensor(std)
+        wanted = network(floats.permute(0, 3, 1, 2)).softmax(1).numpy()
+    assert np.abs(Classifier(ours, provider="cpu").run(pixels)[0] - wanted).max() < 1e-4
+
+
+def test_a_keras_model_from_its_own_exporter_is_packaged(tmp_path: Path) -> None:
+    """In a process of its own, because Keras reads which library it stands on once, from the environment."""
+    pytest.importorskip("keras")
+    code = """
+import keras, numpy as np
+layers = keras.layers
+model = keras.Sequential([
+    keras.Input((32, 32, 3)), layers.Conv2D(4, 3, strides=2, activation="relu"), layers.BatchNormalization(),
+    layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax"),
+])
+pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+np.savez("wanted.npz", pixels=pixels, wanted=keras.ops.convert_to_numpy(model(pixels / np.float32(255))))
+model.export("theirs.onnx", format="onnx", verbose=False)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"KERAS_BACKEND": "torch", "KERAS_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    source = tmp_path / "theirs.onnx"
+    ours = packaged(source, Front((0.0,), (255.0,), "nhwc"), logits=False, size=32)
+    told = np.load(tmp_path / "wanted.npz")
+    assert np.abs(Classifier(ours, provider="cpu").run(told["pixels"])[0] - told["wanted"]).max() < 1e-5
 
 
 def written(tmp_path: Path, how: str) -> Path:

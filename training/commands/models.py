@@ -1,4 +1,4 @@
-"""The commands about model files: evaluate, package."""
+"""The commands about model files: evaluate, calibrate, package."""
 
 import argparse
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from training.arguments import AddCommand, onnx_file, output_file, whole_from
+from training.commands.options import promise_options, promises_of
 from training.errors import InputError
 from training.session import session
 
@@ -31,6 +32,17 @@ def add(command: AddCommand) -> None:
     )
     evaluate.add_argument("--quick", action="store_true", help="disturb a fifth as many pictures for the report")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
+
+    calibrate = command(
+        "calibrate",
+        _calibrate,
+        "a model file's thresholds, and what it promises, from fresh pictures",
+        "parts.onnx fresh-pictures --out parts-pure.onnx --purity 0.995 --confidence 0.95",
+    )
+    calibrate.add_argument("model", type=Path, metavar="MODEL.onnx")
+    calibrate.add_argument("dataset", type=Path, metavar="DATASET")
+    calibrate.add_argument("--out", type=Path, required=True, metavar="NEW.onnx", help="the file to write")
+    promise_options(calibrate, false_alarms=False)
 
     package = command(
         "package",
@@ -75,6 +87,20 @@ def _evaluate(options: argparse.Namespace) -> None:
         Console().print(table)
     if options.report:
         print(f"{options.report}: the report; its figures: {options.report.with_suffix('.json')}")
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    out = onnx_file(options.out)
+    with session(options) as progress:
+        from training.promises import Promises, calibrate
+        from training.report import promise_lines
+
+        promises = Promises.model_validate(promises_of(options))
+        card = calibrate(options.model, options.dataset, out, promises, progress)
+    for line in promise_lines(card):
+        Console().print(line, soft_wrap=True, highlight=False)
+    thresholds = ", ".join(f"{name} {value:.3f}" for name, value in card.thresholds.items())
+    print(f"{out}: on {card.calibration['pictures']} pictures; thresholds {thresholds}")
 
 
 def _package(options: argparse.Namespace) -> None:

@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from training.arguments import GROUP_HELP, AddCommand, between, onnx_file, side, whole_from
+from training.commands.options import limit_options, limits_of, promise_options, promises_of
 from training.session import session
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from edge.model import ModelCard
     from training.run import Run
     from training.track import Tracker
 
@@ -29,18 +31,23 @@ def add(command: AddCommand) -> None:
     build.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="the run folder (default: under runs/)")
     build.add_argument("--no-report", action="store_true", help="without the page that `evaluate --report` writes")
     _fit_options(build)
+    promise_options(build)
+    limit_options(build)
 
     fit = command("fit", _fit, "train a network", "pictures --out runs/first --network resnet18 --epochs 20")
     fit.add_argument("dataset", type=Path, metavar="DATASET", help="a folder of class folders")
     fit.add_argument("--out", dest="folder", type=Path, required=True, metavar="RUN", help="the run folder to make")
     fit.add_argument("--resume", action="store_true", help="go on with an interrupted run, by its own settings")
     _fit_options(fit)
+    promise_options(fit)
 
     export = command("export", _export, "a fitted run's network as an ONNX file", "runs/first")
     export.add_argument("folder", type=Path, metavar="RUN")
+    promise_options(export)
 
     quantize = command("quantize", _quantize, "an exported run's network in 8-bit integers", "runs/first")
     quantize.add_argument("folder", type=Path, metavar="RUN")
+    limit_options(quantize)
 
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
@@ -78,12 +85,12 @@ def _build(options: argparse.Namespace) -> None:
     folder = options.folder or Path("runs") / time.strftime(f"{out.stem}-%Y%m%d-%H%M%S")
     with session(options) as progress, _tracking(options, progress) as tracker:
         from training.files import write_atomically
-        from training.report import comparison_table, model_page
+        from training.report import candidates_table, comparison_table, model_page, promise_lines
 
         run = _start(options, folder, options.name or out.stem, progress)
         run.fit(tracker=tracker)
         run.export()
-        run.quantize()
+        run.quantize(limits_of(options), options.aware)
         card, scores = run.ship(out)
         page = out.with_suffix(".md")
         write_atomically(page, model_page(card, scores, options.command, out).encode())
@@ -92,6 +99,9 @@ def _build(options: argparse.Namespace) -> None:
             page = out.with_suffix(".html")
             _report(options, run, out, run.fp32 if shipped == "int8" else run.int8, progress)
         tracker.model(out, {key: float(value) for key, value in card.test[shipped].items()})
+    Console().print(candidates_table(card))
+    for line in promise_lines(card):
+        Console().print(line, soft_wrap=True, highlight=False)
     Console().print(comparison_table(scores, shipped, card.test["pictures"]))
     size, seconds = out.stat().st_size / 1e6, time.perf_counter() - started
     print(f"{out}: {shipped}, {size:.2f} MB, in {seconds:.0f} s; report {page}, run folder {folder}")
@@ -111,18 +121,34 @@ def _fit(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     with session(options) as progress:
+        from edge.model import Classifier
+        from training.report import promise_lines
         from training.run import Run
 
-        path = Run.open(options.folder, progress).export()
+        run = Run.open(options.folder, progress)
+        run.promise(**promises_of(options))
+        path = run.export()
+        lines = promise_lines(Classifier(path, provider="cpu").card)
+    for line in lines:
+        Console().print(line, soft_wrap=True, highlight=False)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, answers as torch does")
 
 
 def _quantize(options: argparse.Namespace) -> None:
     with session(options) as progress:
+        from training.report import candidates_table
         from training.run import Run
 
-        path = Run.open(options.folder, progress).quantize()
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+        path, card = Run.open(options.folder, progress).quantize(limits_of(options), options.aware)
+    Console().print(candidates_table(card))
+    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {card.quantization['calibration']}; {_ships(card)}")
+
+
+def _ships(card: "ModelCard") -> str:
+    """Whether a quantized file is the one to ship, in words."""
+    if card.quantization["ships"] == "fp32":
+        return "fp32 ships: no quantized form is faster and within --max-drop"
+    return "it ships"
 
 
 def _report(options: argparse.Namespace, run: "Run", out: Path, other: Path, progress: Progress) -> None:
@@ -148,6 +174,7 @@ def _tracking(options: argparse.Namespace, progress: Progress) -> "AbstractConte
 def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progress) -> "Run":
     """A new run from the words of the command line; what was read and what was left out is said."""
     from training.fit import FitSettings
+    from training.promises import Promises
     from training.report import dataset_table, skipped_lines
     from training.run import Run
 
@@ -157,8 +184,9 @@ def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progr
     }
     weights = str(options.weights) if options.weights else None
     settings = FitSettings.choose(**words, weights=weights)
+    promises = Promises.model_validate(promises_of(options))
     margin, group = options.crop_margin, options.group
-    run = Run.start(folder, options.dataset, name, settings, progress, options.size, margin, group)
+    run = Run.start(folder, options.dataset, name, settings, progress, options.size, margin, group, promises)
     for line in skipped_lines(run.data.skipped):
         progress.console.print(line, soft_wrap=True, highlight=False)
     progress.console.print(dataset_table(run.data))

@@ -1,0 +1,178 @@
+"""Quantization-aware fine-tuning: a few epochs in which the network feels the rounding that its file will have.
+
+Where rounding afterwards costs too much (the hard-swish of MobileNetV3 spreads small values over wide
+ranges), the weights can learn to bear it. Batch norms are folded into the convolutions first, as the
+export does, and then weights and activations are rounded on the very grid of quantize.to_int8 (a symmetric
+scale for each output channel; one scale and zero point a tensor), with gradients passed straight through:
+Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+Inference", CVPR 2018. What comes out is a plain float network, to be exported and quantized as any other.
+"""
+
+import copy
+from collections.abc import Iterable
+
+import torch
+from rich.progress import Progress
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from training.augment import augmentation
+from training.data import Dataset
+from training.fit import FitSettings, as_input
+from training.networks import Network
+
+LR_SHARE = 0.1  # of the fit's highest learning rate: the network is trained already
+SMOOTHING = 0.9  # of a range, a step: how much of the old one stays
+CLIPPERS = (nn.ReLU, nn.ReLU6)  # ONNX Runtime takes these into the convolution before them
+ROUNDED = (nn.Conv2d, nn.Linear, nn.Hardswish, nn.Hardsigmoid, *CLIPPERS)
+ADDITIONS = {"add", "iadd", "mul", "imul"}
+
+
+class RoundedWeight(nn.Module):
+    """A weight as 8-bit (or 7-bit) integers see it: one symmetric scale for each output channel."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, weight: Tensor) -> Tensor:
+        largest = weight.detach().abs().flatten(1).amax(1).clamp(min=1e-8)
+        zeros = torch.zeros(len(weight), dtype=torch.int32)
+        rounded: Tensor = torch.fake_quantize_per_channel_affine(
+            weight, largest / self.most, zeros, 0, -self.most, self.most
+        )
+        return rounded
+
+
+class RoundedActivation(nn.Module):
+    """A tensor as unsigned 8-bit integers see it; follows its range while training."""
+
+    low: Tensor
+    high: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            low, high = x.detach().amin().clamp(max=0), x.detach().amax().clamp(min=1e-6)
+            kept = SMOOTHING if self.high > 0 else 0.0
+            self.low.mul_(kept).add_((1 - kept) * low)
+            self.high.mul_(kept).add_((1 - kept) * high)
+        scale = (self.high - self.low).clamp(min=1e-8) / 255
+        zero = (-self.low / scale).round().clamp(0, 255).to(torch.int32)
+        rounded: Tensor = torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
+        return rounded
+
+
+def rounding(network: Network, seven_bits: bool) -> Network:
+    """A copy of a network with batch norms folded, that rounds as its quantized file will."""
+    copied = copy.deepcopy(network).eval()
+    # The fusion sees one graph, in which each module stands for itself.
+    backbone = fx.symbolic_trace(fuse(copied.backbone))
+    most = 64 if seven_bits else 127
+    for module in backbone.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            parametrize.register_parametrization(module, "weight", RoundedWeight(most))
+    graph, modules = backbone.graph, dict(backbone.named_modules())
+    for number, node in enumerate(list(graph.nodes)):
+        if not _is_rounded(node, modules):
+            continue
+        backbone.add_module(f"rounded_{number}", RoundedActivation())
+        with graph.inserting_after(node):
+            after = graph.call_module(f"rounded_{number}", (node,))
+        node.replace_all_uses_with(after, delete_user_cb=lambda user, own=after: user is not own)
+    backbone.recompile()
+    copied.backbone = backbone
+    return copied
+
+
+def fit_aware(
+    network: Network, data: Dataset, settings: FitSettings, epochs: int, seven_bits: bool, progress: Progress
+) -> Network:
+    """Fine-tunes a trained network for epochs under the rounding of its file; returns the best, in plain floats.
+
+    Learns from the labels and from what the network itself answered before. The best is the one with
+    the lowest loss on the validation part, rounded.
+    """
+    torch.manual_seed(settings.seed)
+    student, teacher = rounding(network, seven_bits), copy.deepcopy(network).eval()
+    augment = augmentation(settings.augment)
+    steps = max(len(data.train) // settings.batch, 1)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=settings.lr * LR_SHARE, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps, eta_min=settings.lr * 1e-3)
+    task = progress.add_task("learning to be rounded", total=epochs * steps)
+    best, best_loss = copy.deepcopy(student.state_dict()), float("inf")
+    for epoch in range(epochs):
+        student.train()
+        total = 0.0
+        order = torch.randperm(len(data.train))[: steps * settings.batch]
+        for chosen in torch.split(order, settings.batch):
+            pixels = augment(as_input(data.train.pixels(chosen.numpy())))
+            labels = torch.from_numpy(data.train.labels[chosen.numpy()])
+            with torch.no_grad():
+                wanted = teacher(pixels)[0].softmax(1)
+            logits, _ = student(pixels)
+            loss = 0.5 * F.cross_entropy(logits, labels) + 0.5 * F.cross_entropy(logits, wanted)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+            progress.advance(task)
+        student.eval()
+        val_loss, accuracy = _examine(student, data)
+        if val_loss < best_loss:
+            best, best_loss = copy.deepcopy(student.state_dict()), val_loss
+        progress.console.print(
+            f"aware {epoch + 1}/{epochs}  loss {total / steps:.4f}  val loss {val_loss:.4f}  "
+            f"val accuracy {accuracy:.2%} rounded",
+            soft_wrap=True,
+            highlight=False,
+        )
+    progress.remove_task(task)
+    student.load_state_dict(best)
+    return _plain(student)
+
+
+@torch.inference_mode()
+def _examine(network: Network, data: Dataset) -> tuple[float, float]:
+    """Loss and accuracy on the validation part."""
+    logits = torch.cat([network(as_input(pixels))[0] for pixels in data.val.batches(64)])
+    labels = torch.from_numpy(data.val.labels)
+    return F.cross_entropy(logits, labels).item(), float((logits.argmax(1) == labels).float().mean())
+
+
+def _plain(student: Network) -> Network:
+    """Takes the rounding out: weights stay where rounding had put them, activations are as they come."""
+    backbone = student.backbone
+    assert isinstance(backbone, fx.GraphModule)
+    for module in backbone.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    for node in list(backbone.graph.nodes):
+        if node.op == "call_module" and isinstance(backbone.get_submodule(str(node.target)), RoundedActivation):
+            node.replace_all_uses_with(node.args[0])
+            backbone.graph.erase_node(node)
+            backbone.delete_submodule(str(node.target))
+    backbone.recompile()
+    return student.eval()
+
+
+def _is_rounded(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the quantized file rounds this node's result."""
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        if isinstance(module, nn.Conv2d) and _only_clipped(node.users, modules):
+            return False
+        return isinstance(module, ROUNDED)
+    name = getattr(node.target, "__name__", str(node.target))
+    return node.op in {"call_function", "call_method"} and name in ADDITIONS
+
+
+def _only_clipped(users: Iterable[fx.Node], modules: dict[str, nn.Module]) -> bool:
+    return all(user.op == "call_module" and isinstance(modules[str(user.target)], CLIPPERS) for user in users)
