@@ -11,7 +11,8 @@ from training.cam import Attention
 from training.export import Front, dress, export_core
 from training.export import write_model as write_dressed
 from training.networks import build_network
-from training.quantize import minmax, observe, scaled, to_int8
+from training.quantize import scaled, to_int8
+from training.ranges import minmax, observe
 
 
 def spotted(colour: tuple[int, int, int], top: int, left: int, size: int = 32) -> np.ndarray:

@@ -18,7 +18,8 @@ from edge.simulator.settings import SimulatorSettings
 from edge.simulator.world import World
 from training.export import Front, dress, export_core, write_model
 from training.networks import Network, build_network
-from training.quantize import minmax, observe, scaled, to_int8
+from training.quantize import scaled, to_int8
+from training.ranges import minmax, observe
 
 NETWORK, SIZE = "efficientnet_lite0", 224
 CLASSES = ("bolt", "gear", "nut", "screw", "washer")
