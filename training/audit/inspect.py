@@ -23,10 +23,10 @@ MEASURED_SIDE = 256
 class Seen:
     """One picture file. wrong says why it cannot be read; then all figures are 0.
 
-    dark and bright are the 5th and 95th percentile of its grey values, mean and spread their mean and
-    standard deviation, 0 to 255. sharpness is the variance of its Laplacian (J. L. Pech-Pacheco et
-    al., "Diatom autofocusing in brightfield microscopy", ICPR 2000) over that of its grey values,
-    on a longer side of at most 256 pixels: it does not follow the contrast of the scene.
+    dark and bright are the 5th and 95th percentile of its grey values, mean is their mean, spread the
+    largest standard deviation of the three colours, 0 to 255. sharpness is the variance of its
+    Laplacian (J. L. Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000)
+    over that of its grey values, on a longer side of at most 256 pixels: it does not follow the contrast of the scene.
     """
 
     file: File
@@ -88,11 +88,11 @@ def _chunks(n: int) -> Iterator[range]:
 def _measure(file: File, data: bytes, picture: np.ndarray) -> Seen:
     height, width = picture.shape[:2]
     scale = MEASURED_SIDE / max(height, width)
-    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
     if scale < 1:
         small = (max(round(width * scale), 1), max(round(height * scale), 1))
-        grey = cv2.resize(grey, small, interpolation=cv2.INTER_AREA)
-    spread = float(grey.std())
+        picture = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
+    spread = float(picture.reshape(-1, 3).std(axis=0).max())
     edges = cv2.Laplacian(grey, cv2.CV_32F)
     dark, bright = np.percentile(grey, (5, 95))
     return Seen(
@@ -106,5 +106,5 @@ def _measure(file: File, data: bytes, picture: np.ndarray) -> Seen:
         float(bright),
         float(grey.mean()),
         spread,
-        float(edges.var()) / max(spread**2, 1e-6),
+        float(edges.var()) / max(float(grey.var()), 1e-6),
     )
