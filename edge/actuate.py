@@ -10,10 +10,12 @@ photo-eye watches the lane's exit (edge/confirm.py).
 import logging
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 
 from edge.belt import Belt
+from edge.blind import BlindStretches
 from edge.clock import Clock, VirtualClock
 from edge.config import LaneSettings, LineConfig
 from edge.confirm import SHIFT, Confirm
@@ -23,7 +25,7 @@ from edge.ledger import Ledger, Life
 from edge.outputs import Output
 from edge.permit import Permit
 from edge.priority import ask_for_real_time
-from edge.records import Actuation, Item, Outcome, Reason
+from edge.records import Actuation, Item, Outcome
 from edge.stats import Distribution
 from edge.worker import Worker
 
@@ -31,7 +33,10 @@ _log = logging.getLogger("sortline.actuate")
 
 # An undecided item is decided this long before the last moment at which its command could leave, so
 # that the decision itself and the hop to the output's thread do not make it late.
-DECIDE_AHEAD_S = 0.004
+DECIDE_AHEAD_S = 0.008
+# A push is handed to its output's thread so long ahead, which then sleeps until its moment: after the moment
+# only one thread has to wake, instead of two after each other.
+HAND_OVER_AHEAD_S = 0.004
 # An act this little before its moment is on time.
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
@@ -45,6 +50,7 @@ class Geometry:
     end_mm is where an item that nobody pushed counts as passed; nearest_mm the first diverter.
     """
 
+    half_view_mm: float
     nearest_mm: float
     end_mm: float
     reach_mm: float
@@ -59,6 +65,7 @@ class Geometry:
         end = max([half_view_mm, *places]) + reach
         leads = [outputs[lane.output].settings.lead_ms / 1e3 for lane in diverters if lane.output]
         return cls(
+            half_view_mm=half_view_mm,
             nearest_mm=min(places, default=end),
             end_mm=end,
             reach_mm=reach,
@@ -98,11 +105,15 @@ class Hand:
         self.confirm = Confirm(config, ledger, belt, clock, herald.tell, watching_since)
         self.permit = permit or Permit()
         self.lateness = Distribution()
+        self.blind = BlindStretches()
+        self._lateness_s: Iterator[float] = repeat(0.0)
+        self._late_s = 0.0
         self._last_push: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
+        self._due = {name: threading.Condition() for name in outputs}
         self._workers = {name: self._worker(name) for name in outputs}
         self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
 
@@ -148,7 +159,8 @@ class Hand:
             life.due_at = self._belt.when(mm + self.geometry.nearest_mm, now) - self.geometry.lead_s - DECIDE_AHEAD_S
         elif life.todo == "fire":
             lane = self._lane_of(life)
-            life.due_at = self._belt.when(mm + (lane.distance_mm or 0.0), now) - self.lead_s(lane)
+            ahead_s = HAND_OVER_AHEAD_S if self._threaded else 0.0
+            life.due_at = self._belt.when(mm + (lane.distance_mm or 0.0), now) - self.lead_s(lane) - ahead_s
         elif life.todo == "pass":
             life.due_at = self._belt.when(mm + self.geometry.end_mm, now)
         elif life.todo == "confirm":
@@ -175,14 +187,8 @@ class Hand:
         return self._outputs[lane.output].settings.lead_ms / 1e3 if lane.output else 0.0
 
     def neighbour(self, item: Item, lane: str) -> Item | None:
-        """An item not bound for the lane that its diverter would take along with this one.
-
-        The blade sweeps reach_mm around the item's centre, and what comes after it while it is out.
-        """
-        settings = self._lanes[lane]
-        pulse_s = self._outputs[settings.output].settings.pulse_ms / 1e3 if settings.output else 0.0
-        before_mm = self.geometry.reach_mm / 2
-        after_mm = before_mm + max(self._belt.speed_mm_s(self._clock.now()), 0.0) * pulse_s
+        """An item not bound for the lane that its diverter would take along with this one."""
+        before_mm, after_mm = self._sweep_mm(lane)
         for other in self._ledger:
             pushed_off = other.todo == "confirm"
             if other.item.id == item.id or pushed_off or (other.decision and other.decision.lane == lane):
@@ -193,16 +199,34 @@ class Hand:
                 return other.item
         return None
 
+    def unseen(self, item: Item, lane: str) -> bool:
+        """Whether a lane's diverter would take along what lies on belt that nobody has seen."""
+        before_mm, after_mm = self._sweep_mm(lane)
+        return self.blind.meet(item.item_mm - before_mm, item.item_mm + after_mm)
+
+    def _sweep_mm(self, lane: str) -> tuple[float, float]:
+        """How far the blade reaches ahead of an item's centre, and behind it with what comes while it is out."""
+        settings = self._lanes[lane]
+        pulse_s = self._outputs[settings.output].settings.pulse_ms / 1e3 if settings.output else 0.0
+        before_mm = self.geometry.reach_mm / 2
+        after_mm = before_mm + max(self._belt.speed_mm_s(self._clock.now()), 0.0) * pulse_s
+        return before_mm, after_mm
+
+    def act_late(self, seconds: Iterator[float]) -> None:
+        """On a virtual clock: each further act comes so long after its moment, as it would on a real machine."""
+        self._lateness_s, self._late_s = seconds, next(seconds)
+
     def run_until(self, moment: float) -> None:
         """Does everything that is due up to a moment of the virtual clock, each at its own moment."""
         assert isinstance(self._clock, VirtualClock)
         while True:
             with self._lock:
                 life = min(self._ledger, key=lambda one: one.due_at, default=None)
-                if life is None or life.due_at > moment:
+                if life is None or life.due_at + self._late_s > moment:
                     break
-                self._clock.advance(life.due_at)
+                self._clock.advance(life.due_at + self._late_s)
                 actuation = None if self._not_yet(life) else self._act(life)
+                self._late_s = next(self._lateness_s)
             if actuation:
                 self._hand_over(actuation)
         self._clock.advance(moment)
@@ -259,6 +283,10 @@ class Hand:
             self.end(life, "passed")
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
+        elif self.unseen(item, lane.name):
+            self._missed(
+                life, "diverter_blocked", f"nobody has seen what lies in the reach of lane {lane.name}'s diverter"
+            )
         else:
             return actuation
         return None
@@ -268,39 +296,65 @@ class Hand:
             self._unfired(actuation, "output_overrun", f"{PUSHES_WAITING} pushes wait at outputs.{actuation.output}")
 
     def _push(self, actuation: Actuation) -> None:
-        """In the output's own thread: the last look at the belt, then the push itself."""
+        """In the output's own thread: the last moments, the last look at the belt, then the push itself."""
+        output = self._outputs[actuation.output]
+        lead_s = output.settings.lead_ms / 1e3
+        if not self._await(actuation, lead_s):
+            return
         if not self.permit.given:  # taken back while the push waited
             with self._lock:
                 if life := self._ledger.get(actuation.item_id):
                     self.end(life, "passed")
-            return None
-        output = self._outputs[actuation.output]
+            return
         now = self._clock.now()
-        lead_s = output.settings.lead_ms / 1e3
-        if not self._belt.known():
-            cause = f"outputs.{output.name}: nobody knows where the belt is"
-            return self._unfired(actuation, "belt_unknown", cause)
-        late_mm = self._belt.position_mm(now + lead_s) - actuation.fire_mm
-        if late_mm > self.geometry.tolerance_mm:
-            cause = f"outputs.{output.name}: the belt was {late_mm:.1f} mm past item {actuation.item_id}'s place"
-            return self._unfired(actuation, "missed_deadline", cause)
-        if now - self._last_push.get(output.name, -math.inf) < output.settings.repeat_ms / 1e3:
-            cause = f"outputs.{output.name}: pushed less than {output.settings.repeat_ms:g} ms ago"
-            return self._unfired(actuation, "diverter_busy", cause)
+        if refused := self._refused(actuation, output, now + lead_s, now):
+            self._unfired(actuation, *refused)
+            return
         self._last_push[output.name] = now
         self.lateness.add(max(now - (self._belt.when(actuation.fire_mm, now) - lead_s), 0.0))
         try:
             output.fire(actuation)
         except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
             self._failing[output.name] = f"outputs.{output.name}: {error}"
-            return self._unfired(actuation, "output_failed", self._failing[output.name])
+            self._unfired(actuation, "output_failed", self._failing[output.name])
+            return
         self._failing.pop(output.name, None)
         self._on_fired(actuation, now)
         self._herald.fired(actuation, now)
         with self._lock:
             if life := self._ledger.get(actuation.item_id):
                 self._pushed(life)
+
+    def _refused(self, actuation: Actuation, output: Output, arrives: float, now: float) -> tuple[str, str] | None:
+        """The incident and its cause when a push must not be made that would reach its item at `arrives`."""
+        name = f"outputs.{output.name}"
+        if not self._belt.known():
+            return "belt_unknown", f"{name}: nobody knows where the belt is"
+        if (error_mm := self._belt.error_mm(actuation.captured_at, arrives)) > self.geometry.reach_mm / 2:
+            return "belt_unknown", f"{name}: the pictures tell only to within {error_mm:.0f} mm where the belt is"
+        if (late_mm := self._belt.position_mm(arrives) - actuation.fire_mm) > self.geometry.tolerance_mm:
+            return "missed_deadline", f"{name}: the belt was {late_mm:.1f} mm past item {actuation.item_id}'s place"
+        if now - self._last_push.get(output.name, -math.inf) < output.settings.repeat_ms / 1e3:
+            return "diverter_busy", f"{name}: pushed less than {output.settings.repeat_ms:g} ms ago"
         return None
+
+    def _await(self, actuation: Actuation, lead_s: float) -> bool:
+        """Sleeps until a push is due; False when the belt has slowed so much that the hand must take it back."""
+        due = self._due[actuation.output]
+        while self._threaded:
+            now = self._clock.now()
+            rest_s = self._belt.when(actuation.fire_mm, now) - lead_s - now
+            if rest_s <= EARLY_S or not self._belt.known():
+                break
+            if rest_s > 2 * HAND_OVER_AHEAD_S:
+                with self._lock:
+                    if life := self._ledger.get(actuation.item_id):
+                        life.todo, life.pushed_at = "fire", math.inf
+                        self.plan(life)
+                return False
+            with due:
+                self._clock.wait(due, now + rest_s)
+        return True
 
     def _pushed(self, life: Life) -> None:
         """A push was made: it is the item's end, unless a photo-eye has yet to see it come out."""
@@ -365,16 +419,3 @@ class Hand:
 def _before_all_but_the_hand() -> None:
     """An output's thread asks for real-time priority too; the hand has said already whether it is granted."""
     ask_for_real_time(49)
-
-
-def no_view_reason(life: Life, waits: bool) -> Reason:
-    """Why an item without a single vote goes to the default lane at its point of no return.
-
-    Its view still waits in the queue: overload. It is being classified right now: late. It never gave
-    a view that was worth classifying: overlap when a neighbour touched it, else unknown.
-    """
-    if waits:
-        return "overload"
-    if life.classifying:
-        return "late"
-    return "overlap" if life.item.touching else "unknown"

@@ -11,6 +11,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 AHEAD_S = 0.25  # a push is planned about so far ahead
+# What the pictures leave open of a way, as a share of it: what the optics and what stays in the picture make of
+# a step that was seen; of one that was not, at a speed that was seen before, or only configured.
+SYSTEMATIC, SUPPOSED, GUESSED = 0.005, 0.03, 0.3
+SPEED_OVER_S = 0.1  # the speed that pictures show is that over so long
+CHANGED = 0.1  # a change by less than this share of the configured speed is none
 
 
 class Belt(Protocol):
@@ -33,6 +38,10 @@ class Belt(Protocol):
         """Whether the position can be relied on; while it cannot, nothing is pushed."""
         ...
 
+    def error_mm(self, since: float, until: float) -> float:
+        """How far off (95 %) the way that the belt travels between two moments may be; 0 where nobody can tell."""
+        ...
+
 
 class ConstantBelt:
     """A belt whose speed is configured and does not change; at position 0 when the line starts."""
@@ -51,6 +60,9 @@ class ConstantBelt:
 
     def known(self) -> bool:
         return True
+
+    def error_mm(self, since: float, until: float) -> float:
+        return 0.0
 
 
 class SampledBelt:
@@ -108,6 +120,9 @@ class SampledBelt:
     def known(self) -> bool:
         return bool(self._samples)
 
+    def error_mm(self, since: float, until: float) -> float:
+        return 0.0
+
     def goes_on_as_told(self, at: float) -> bool:
         """Whether the belt still goes on as it did when this last said False: what was planned then holds.
 
@@ -135,23 +150,77 @@ class SampledBelt:
 class PictureBelt(SampledBelt):
     """A belt whose position the pictures tell: the steps by which everything on it moves, added up.
 
-    In a picture where nothing travels it is taken to go on at its last speed; before anything has been
-    seen, at the configured one. on_change is called when it does not go on as predicted.
+    While nothing is seen to travel it is taken to go on at its last speed; before anything has been seen,
+    at the configured one. How far it may be off by then follows from how quickly it has been seen to change
+    its speed: a belt that never did is trusted for longer. on_change is called when it does not go on as
+    predicted.
     """
 
     def __init__(self, speed_mm_s: float, started_at: float, on_change: Callable[[], None]) -> None:
-        super().__init__(window_s=0.4)
+        super().__init__(window_s=SPEED_OVER_S)
         self._first_guess_mm_s, self._on_change = speed_mm_s, on_change
+        # At each picture: its moment, the squares of its errors, what was seen and what was only supposed, added up.
+        self._errors: deque[tuple[float, float, float, float]] = deque([(started_at, 0.0, 0.0, 0.0)])
+        self._seen_at: float | None = None
+        self._speeds: deque[tuple[float, float]] = deque()
+        self._change_mm_s2 = 0.0  # the quickest change of speed that was seen
         self.sample(started_at, 0.0)
 
-    def moved(self, at: float, step_mm: float | None) -> None:
-        """Takes a picture's moment and by how much the belt has moved since the one before; None when unseen."""
+    def moved(self, at: float, step_mm: float | None, error_mm: float = 0.0) -> float:
+        """Takes a picture's moment and by how much the belt has moved since the one before; None when unseen.
+
+        error_mm (95 %) is what the step adds to the error of the way. Returns the position.
+        """
         last_at, last_mm = self._samples[-1]
-        if step_mm is None:
-            step_mm = self.speed_mm_s(at) * (at - last_at)
+        if at <= last_at:
+            return self.position_mm(at)
+        with self._lock:
+            _, squares, seen_mm, supposed_mm = self._errors[-1]
+            if step_mm is None:
+                step_mm = self._slope() * (at - last_at)
+                supposed_mm += self._supposed_mm(at) - self._supposed_mm(last_at)
+            else:
+                squares, seen_mm, self._seen_at = squares + error_mm**2, seen_mm + abs(step_mm), at
+            self._errors.append((at, squares, seen_mm, supposed_mm))
+            while self._errors[0][0] < at - self._keep_s:
+                self._errors.popleft()
         self.sample(at, last_mm + step_mm)
+        if self._seen_at == at:
+            self._compare_speed(at)
         if not self.goes_on_as_told(at):
             self._on_change()
+        return last_mm + step_mm
+
+    def told(self, at: float) -> bool:
+        """Whether the step up to a picture's moment has been taken already."""
+        return self._samples[-1][0] >= at
+
+    def error_mm(self, since: float, until: float) -> float:
+        with self._lock:
+            last_at, squares, seen_mm, supposed_mm = self._errors[-1]
+            first = self._errors[0]
+            for first in reversed(self._errors):
+                if first[0] <= since:
+                    break
+            blind_mm = self._supposed_mm(until) - self._supposed_mm(last_at)
+        return math.sqrt(squares - first[1]) + SYSTEMATIC * (seen_mm - first[2]) + supposed_mm - first[3] + blind_mm
+
+    def _supposed_mm(self, at: float) -> float:
+        """How far it may be off at a moment because nothing was seen since it last was."""
+        if self._seen_at is None:
+            return GUESSED * self._first_guess_mm_s * (at - self._errors[0][0])
+        blind_s = max(at - self._seen_at, 0.0)
+        return SUPPOSED * abs(self._slope()) * blind_s + self._change_mm_s2 * blind_s**2 / 2
+
+    def _compare_speed(self, at: float) -> None:
+        """Remembers how quickly the belt has been seen to change its speed."""
+        speed = self.speed_mm_s(at)
+        self._speeds.append((at, speed))
+        while self._speeds[0][0] < at - 3 * SPEED_OVER_S:
+            self._speeds.popleft()
+        then, before = self._speeds[0]
+        if at - then > 2 * SPEED_OVER_S and abs(speed - before) > CHANGED * self._first_guess_mm_s:
+            self._change_mm_s2 = max(self._change_mm_s2, abs(speed - before) / (at - then))
 
     def _slope(self) -> float:
         return super()._slope() if len(self._samples) > 1 else self._first_guess_mm_s

@@ -96,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--scenario", action="append", metavar="NAME", help="only this one; may be given several times")
     bench.add_argument("--model", type=Path, metavar="MODEL.onnx", help="another model than the bundled one")
     bench.add_argument("--against", type=Path, metavar="OTHER.onnx", help="a second model to time in the same turns")
+    bench.add_argument(
+        "--items", type=Path, metavar="DIR", help="class folders of pictures that --model knows, for --scenario belt"
+    )
+    bench.add_argument("--effort", type=_effort, default=1.0, help="the share of the usual measuring time (default: 1)")
 
     replay = command(
         "replay", _replay, "one clip through one or two models: which decisions differ",
@@ -151,7 +155,7 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
     """Runs a line until its source ends, its time is up, or somebody asks it to stop; prints the table."""
     from edge.clock import VirtualClock
     from edge.line import Line
-    from edge.priority import session_precedence
+    from edge.priority import session_precedence, set_memory_aside
     from edge.screen import print_summary
 
     _writable(options.summary, "--summary")
@@ -165,6 +169,7 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
             decisions_path=options.decisions,
             max_frames=getattr(options, "frames", None),
         )
+        set_memory_aside()
         try:
             if fast:
                 line.play(stop, options.seconds or None)
@@ -242,7 +247,10 @@ def _bench(options: argparse.Namespace) -> int:
     from edge.bench import run_bench
 
     _writable(options.json, "--json")
-    return run_bench(options.scenario, options.model, options.json, against=options.against)
+    return run_bench(
+        options.scenario, options.model, options.json,
+        items=options.items, effort=options.effort, against=options.against,
+    )  # fmt: skip
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -297,6 +305,13 @@ def _seconds(text: str) -> float:
     value = float(text)
     if not 0 <= value < 1e9:
         raise argparse.ArgumentTypeError(f"{text!r} must be 0 or more seconds")
+    return value
+
+
+def _effort(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} must be more than 0 and at most 100")
     return value
 
 

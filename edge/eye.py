@@ -1,5 +1,6 @@
 """The eye: finder, tracker and viewer of one camera, as one thing that looks at a frame."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from edge.config import BeltSettings, ItemsSettings
@@ -11,12 +12,19 @@ from edge.records import Frame, View
 class Eye:
     """Finds the items of each frame, follows them, and picks the views that are worth classifying.
 
-    crop_margin is the model card's. Frames must come in the order in which they were captured.
+    crop_margin is the model card's, place the Tracker's. Frames must come in the order in which they were
+    captured.
     """
 
-    def __init__(self, items: ItemsSettings, belt: BeltSettings, crop_margin: float) -> None:
+    def __init__(
+        self,
+        items: ItemsSettings,
+        belt: BeltSettings,
+        crop_margin: float,
+        place: Callable[[Frame, float | None], Frame] | None = None,
+    ) -> None:
         self._finder = Finder(items, belt)
-        self._tracker = Tracker(items, belt)
+        self._tracker = Tracker(items, belt, place)
         self._viewer = Viewer(items, belt, crop_margin)
 
     def look(self, frame: Frame) -> tuple[Tracked, list[View]]:

@@ -1,6 +1,6 @@
 """Tracker: boxes in picture after picture become Items that keep one identity while they travel."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,14 +66,20 @@ class Tracker:
     ever in doubt. The configured speed only says where to look first: a belt that runs at half or
     twice of it, stops, or starts again is followed all the same.
 
+    place, where the pictures tell the belt's position, is asked what position a frame has, by how many
+    pixels the belt moved since the one before (None where no known item showed it).
+
     A thing becomes an item when it has travelled with the belt for a few pictures and been whole in
     one: hands, shadows and whatever lies still beside the belt do not. Ids start with 1 and are never
     used twice.
     """
 
-    def __init__(self, settings: ItemsSettings, belt: BeltSettings) -> None:
+    def __init__(
+        self, settings: ItemsSettings, belt: BeltSettings, place: Callable[[Frame, float | None], Frame] | None = None
+    ) -> None:
         self._settings = settings
         self._belt = belt
+        self._place = place
         self._flow = BeltFlow(belt)
         self._next_id = 1
         self._tracks: list[Track] = []
@@ -115,6 +121,8 @@ class Tracker:
         earlier = np.array([track.place for track in self._tracks]).reshape(-1, places.shape[1])
         apart, could_be = offsets(earlier, places), alike(earlier, places)
         moved, seen_moving = self._step(earlier, places, np.where(could_be, apart, np.nan), dt, step_mm)
+        if self._place:
+            frame = self._last = self._place(frame, moved if seen_moving else None)
         cost = self._costs(earlier, places, apart, could_be, frame.captured_at, moved)
         self._match(found, places, apart, cost, frame, abs(moved))
         born = self._births()

@@ -33,8 +33,9 @@ from edge.decide import Waiting
 from edge.encoders import Encoder, EncoderBelt
 from edge.eye import Eye
 from edge.eyes import TRIGGER, Edge
-from edge.eyes.watching import PhotoEye, PhotoEyes
+from edge.eyes.watching import PhotoEyes
 from edge.facts import facts_of
+from edge.gauge import PictureGauge
 from edge.herald import Herald
 from edge.items import Tracked
 from edge.ledger import Ledger, Life
@@ -44,6 +45,7 @@ from edge.orders import obey
 from edge.outputs import Output
 from edge.parts import encoder_class, output_class
 from edge.permit import Permit
+from edge.play import Pace, Player, Polled
 from edge.priority import ask_for_precedence, hand_over_quickly, with_precedence
 from edge.records import Actuation, Decision, Frame, Item, View
 from edge.stats import Distribution
@@ -53,6 +55,7 @@ from edge.web.side import WebSide
 
 _log = logging.getLogger("sortline.line")
 
+DRAIN_STEP_S = 0.01  # on a virtual clock, while the last views are classified
 FIRST_FRAME = "the first frame is processed"  # with --debug: what a cold start is measured to
 
 
@@ -97,15 +100,9 @@ class Line:
         config.check_classes(self.classifier.card.classes)
         _log.info("%s: %s", config.model.path, self.classifier.choice.why)
         self.started_at = self.clock.now()
-        self.belt: Belt = ConstantBelt(config.belt.speed_mm_s, self.started_at)
-        if config.belt.position == "pictures":
-            self.belt = PictureBelt(config.belt.speed_mm_s, self.started_at, self._belt_changed)
         self.encoder: Encoder | None = None
-        if config.belt.encoder:
-            self.encoder = encoder_class(config.belt.encoder.type)(config.belt.encoder, self.clock)
-            self.belt = EncoderBelt(
-                self.encoder, config.belt.encoder, self.clock, self._belt_changed, self._belt_trouble
-            )
+        self._gauge: PictureGauge | None = None
+        self.belt = self._lay_belt()
         self.ledger = Ledger()
         self.permit = Permit(armed=config.line.start_armed)
         self.stages = {name: Distribution() for name in ("waiting", "finding", "output")}
@@ -113,7 +110,6 @@ class Line:
         self.outputs: dict[str, Output] = {}
         self.herald: Herald | None = None
         self._web: WebSide | None = None
-        self._due: dict[EncoderBelt | PhotoEye, float] = {}
         self._blind = False
         try:
             for name, settings in config.outputs.items():
@@ -139,7 +135,8 @@ class Line:
         if config.items.trigger:
             self.eye = Trigger(config, self.ledger, self.belt, herald.tell, self._announced)
         else:
-            self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin)
+            place = self._gauge.by_items if self._gauge else None
+            self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin, place)
         self.mind = Mind(config, self.classifier, self.ledger, herald, self.belt, self.clock)
         self.hand = self.mind.hand = Hand(
             config, self.outputs, self.ledger, self.belt, self.clock, herald,
@@ -147,8 +144,21 @@ class Line:
             permit=self.permit,
         )  # fmt: skip
         self.grabber = FrameGrabber(config.camera, self.clock, self.belt.position_mm, herald.incident)
+        self._looks_out = config.items.mode == "motion"  # else items are announced, or fill the picture
         self.watch = Watch(self, herald, self._web)
         self._eye_thread = threading.Thread(target=self._run_eye, name="sortline-eye", daemon=True)
+
+    def _lay_belt(self) -> Belt:
+        """The belt, whose position an encoder tells, or the pictures, or only its speed."""
+        settings = self.config.belt
+        if settings.encoder:
+            self.encoder = encoder_class(settings.encoder.type)(settings.encoder, self.clock)
+            return EncoderBelt(self.encoder, settings.encoder, self.clock, self._belt_changed, self._belt_trouble)
+        if settings.position == "pictures":
+            belt = PictureBelt(settings.speed_mm_s, self.started_at, self._belt_changed)
+            self._gauge = PictureGauge(belt, self.config.items, settings)
+            return belt
+        return ConstantBelt(settings.speed_mm_s, self.started_at)
 
     def __enter__(self) -> "Line":
         self.start()
@@ -201,43 +211,39 @@ class Line:
             self._stopped = True
             self.finished.set()
 
-    def play(self, stop: threading.Event | None = None, seconds: float | None = None) -> None:
-        """Runs a recorded or simulated source on the virtual clock, dropping nothing, as fast as it can.
+    def play(self, stop: threading.Event | None = None, seconds: float | None = None, pace: Pace | None = None) -> None:
+        """Runs a recorded or simulated source on the virtual clock, as fast as it can.
 
         Ends with the source, after `seconds` of the source's own time, or when stop is set; then the
-        belt runs on until every item has come to its end.
+        belt runs on until every item has come to its end. Nothing is dropped, unless a pace says that
+        the line's stages take their time.
         """
+        if not isinstance(self.clock, VirtualClock):
+            raise RuntimeError("only a line on a virtual clock can be played")
         source = open_source(self.config.camera, self.clock)
         try:
             self._attach(source)
             self.photo_eyes.start(threaded=False)
-            if isinstance(self.belt, EncoderBelt):
-                self._due[self.belt] = self.started_at
-            self._due.update(dict.fromkeys(self.photo_eyes.polled, self.started_at))
+            encoder: list[Polled] = [self.belt] if isinstance(self.belt, EncoderBelt) else []
+            polled = [*encoder, *self.photo_eyes.polled]
+            player = Player(self.clock, self.mind, self.hand, polled, self._try_to_see, pace)
+            seq = 0
             while (shot := source.read()) is not None and not (stop and stop.is_set()):
                 if (seconds and shot.at >= seconds) or self._had_enough():
                     break
                 at = self.started_at + shot.at
-                self._run_until(at)
-                self._try_to_see(Frame(self.frames, at, self.belt.position_mm(at), shot.pixels))
-                while self.mind.think(8, 0.0):
-                    pass
+                player.run_until(at)
+                player.arrive(Frame(seq, at, self.belt.position_mm(at), shot.pixels))
+                seq += 1
         finally:
             source.close()
+        while player.busy:
+            player.run_until(self.clock.now() + DRAIN_STEP_S)
         self._lose_sight()
         while (ends := self._last_end()) is not None and ends < math.inf:
-            self._run_until(ends)
+            # What acts late has its end after the moment that it was due.
+            player.run_until(ends if ends > self.clock.now() else self.clock.now() + DRAIN_STEP_S)
         self.finished.set()
-
-    def _run_until(self, moment: float) -> None:
-        """Lets virtual time pass: encoder and photo-eyes are polled and the hand acts, each at its own moments."""
-        assert isinstance(self.clock, VirtualClock)
-        while self._due and (due_at := min(self._due.values())) <= moment:
-            polled = min(self._due, key=self._due.__getitem__)
-            self.hand.run_until(due_at)
-            polled.poll()
-            self._due[polled] += polled.period_s
-        self.hand.run_until(moment)
 
     def see(self, frame: Frame) -> None:
         """Finds and follows the items of one frame, and offers their good views to the mind."""
@@ -246,14 +252,15 @@ class Line:
         self.frames += 1
         if self.frames == 1:
             self.hand.see_picture(*frame.pixels.shape[:2])
+        if self._gauge:
+            frame = self._gauge.by_texture(frame)
         tracked, views = self.eye.look(frame)
-        if isinstance(self.belt, PictureBelt):
-            step_mm = tracked.moved_px / self.config.belt.pixels_per_mm
-            self.belt.moved(frame.captured_at, step_mm if tracked.seen_moving else None)
         spent_s = perf_counter() - taken_up
         self.stages["waiting"].add(age_s)
         self.stages["finding"].add(spent_s)
         with self.ledger.lock:
+            if self._looks_out:
+                self.hand.blind.saw(frame.position_mm, self.hand.geometry.half_view_mm)
             self._take_note(tracked)
             for view in views:
                 life = self.ledger.get(view.item_id)

@@ -8,7 +8,7 @@ import logging
 import threading
 from time import perf_counter
 
-from edge.actuate import Hand, no_view_reason
+from edge.actuate import Hand
 from edge.belt import Belt
 from edge.clock import Clock
 from edge.config import LineConfig
@@ -54,6 +54,11 @@ class Mind:
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sortline-mind", daemon=True)
 
+    @property
+    def batch(self) -> int:
+        """How many views are classified together at most."""
+        return self._classifier.batch
+
     def start(self) -> None:
         self._thread.start()
 
@@ -72,11 +77,20 @@ class Mind:
 
     def think(self, most: int, timeout_s: float) -> bool:
         """Classifies up to `most` waiting views in one call; False when there were none."""
+        batch = self.take(most, timeout_s)
+        if batch:
+            self.consider(batch)
+        return bool(batch)
+
+    def take(self, most: int, timeout_s: float) -> list[Waiting]:
+        """Takes up to `most` waiting views, the most needed first; they have to be considered."""
         batch = self.queue.take(most, timeout_s)
-        if not batch:
-            return False
-        started = perf_counter()
         self._count(batch, +1)
+        return batch
+
+    def consider(self, batch: list[Waiting]) -> None:
+        """Classifies views that were taken, and enters what they say into their items' votes."""
+        started = perf_counter()
         self._since = self._clock.now()
         try:
             predictions = self._classifier.classify([waiting.view.crop for waiting in batch])
@@ -91,7 +105,6 @@ class Mind:
         for waiting, prediction in zip(batch, predictions, strict=False):
             self._vote(waiting, prediction, started - waiting.offered, took_s)
             self.stages["classifying"].add(took_s / len(batch))
-        return True
 
     def lose_sight(self, life: Life) -> None:
         """No further view of an item will come: it is decided as soon as none waits or is being classified.
@@ -112,7 +125,8 @@ class Mind:
         elif item.touching:
             forced = "overlap"
         verdict = self._decider.judge(life.vote, forced)
-        if not forced and verdict.lane.output and self.hand.neighbour(item, verdict.lane.name):
+        name = verdict.lane.name
+        if not forced and verdict.lane.output and (self.hand.neighbour(item, name) or self.hand.unseen(item, name)):
             verdict = self._decider.judge(life.vote, "overlap")
         if verdict.reason == "classified" and item.area_mm2 and (label := verdict.label):
             if not self._sizes.fits(label, item.area_mm2):
@@ -174,4 +188,17 @@ class Mind:
     def _run(self) -> None:
         ask_for_precedence()
         while not self._stopping:
-            self.think(self._classifier.batch, 0.25)
+            self.think(self.batch, 0.25)
+
+
+def no_view_reason(life: Life, waits: bool) -> Reason:
+    """Why an item without a single vote goes to the default lane at its point of no return.
+
+    Its view still waits in the queue: overload. It is being classified right now: late. It never gave
+    a view that was worth classifying: overlap when a neighbour touched it, else unknown.
+    """
+    if waits:
+        return "overload"
+    if life.classifying:
+        return "late"
+    return "overlap" if life.item.touching else "unknown"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PERIOD_S = 0.25
 PASSED_S = 1.0  # what is too long is told of again when none was seen for so long
+STEADY_S = 1.0  # a belt is compared with the pictures when it has run evenly for so long
 SPEED_ERROR = 0.15  # a share: beyond it the configured belt speed does not fit what the pictures show
 
 
@@ -188,8 +189,12 @@ class Watch:
         observed = line.eye.observed_speed_mm_s()
         if observed and "speed" not in self._known:
             speed, error = observed
-            configured = line.belt.speed_mm_s(line.clock.now())
-            if error < 0.05 * abs(speed) and abs(speed - configured) > SPEED_ERROR * configured:
+            now = line.clock.now()
+            configured = line.belt.speed_mm_s(now)
+            # The pictures show a mean, which says nothing while the belt changes its speed.
+            mean = (line.belt.position_mm(now) - line.belt.position_mm(now - STEADY_S)) / STEADY_S
+            steady = abs(configured - mean) <= SPEED_ERROR / 3 * abs(configured)
+            if steady and error < 0.05 * abs(speed) and abs(speed - configured) > SPEED_ERROR * configured:
                 self._known["speed"] = False
                 self._herald.tell(
                     "belt_speed_mismatch", "belt",

@@ -11,6 +11,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from edge.bench.belt import measure as measure_belt
 from edge.bench.camera import measure as measure_camera
 from edge.bench.line import measure as measure_line
 from edge.bench.machine import Others, describe
@@ -20,10 +21,13 @@ from edge.bench.preprocessing import measure as measure_preprocessing
 from edge.bench.scenario import Bench, Scenario
 from edge.bench.screen import Screen
 from edge.bench.servers import measure as measure_servers
+from edge.bench.soak import measure as measure_soak
 from edge.bench.startup import measure as measure_startup
 from edge.demo import bundled_model
 from edge.errors import ConfigError, SortlineError
 from edge.model import Classifier
+from edge.simulator.arrivals import class_names
+from edge.simulator.settings import SimulatorSettings
 
 __all__ = ["SCENARIOS", "Bench", "run_bench"]
 
@@ -32,10 +36,14 @@ SCENARIOS: dict[str, Scenario] = {
     "preprocessing": measure_preprocessing,
     "camera": measure_camera,
     "line": measure_line,
+    "belt": measure_belt,
     "predict": measure_predict,
     "servers": measure_servers,
     "startup": measure_startup,
+    "soak": measure_soak,
 }
+# Takes ten minutes by itself, so it has to be named.
+ONLY_WHEN_NAMED = {"soak"}
 JSON_FORMAT = 1
 
 
@@ -44,14 +52,16 @@ def run_bench(
     model: Path | None = None,
     json_path: Path | None = None,
     *,
+    items: Path | None = None,
     effort: float = 1.0,
     against: Path | None = None,
 ) -> int:
-    """Measures the named scenarios, all of them without names, and prints a table for each.
+    """Measures the named scenarios, without names all of them but `soak`, and prints a table for each.
 
-    model is the file to measure with, the bundled one by default. json_path gets everything, and is
-    written anew after each scenario, so that a run that is cut short leaves what it had. effort is the
-    share of the usual measuring time (1 takes about two and a half minutes for all).
+    model is the file to measure with, the bundled one by default; items is a folder of class folders with
+    pictures that it knows, which travel on the belt of scenario `belt` besides the drawn parts. json_path
+    gets everything, and is written anew after each scenario, so that a run that is cut short leaves what it
+    had. effort is the share of the usual measuring time (1 takes about eight minutes for all).
 
     against is a second model file; the scenario `model` measures it in the same turns.
 
@@ -64,6 +74,7 @@ def run_bench(
     card = classifier.card
     if against is not None:
         against = Classifier(against.resolve(), "cpu").path
+    _check_items(items, card.classes)
     screen = Screen()
     about_machine = describe()
     about_model = {
@@ -87,7 +98,7 @@ def run_bench(
         started, others = perf_counter(), Others()
         try:
             with screen.progress(name) as say:
-                findings = SCENARIOS[name](Bench(model, card.classes, effort, say, against))
+                findings = SCENARIOS[name](Bench(model, card.classes, effort, say, against, items))
         except SortlineError as error:
             screen.failed(name, error)
             content["scenarios"][name] = {"failed": str(error)}
@@ -112,7 +123,17 @@ def _known(scenarios: Sequence[str] | None) -> list[str]:
             close = difflib.get_close_matches(name, SCENARIOS, 1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise ConfigError(f"--scenario {name}: there is no such scenario ({hint}there are: {', '.join(SCENARIOS)})")
-    return list(dict.fromkeys(scenarios or SCENARIOS))
+    return list(dict.fromkeys(scenarios or (name for name in SCENARIOS if name not in ONLY_WHEN_NAMED)))
+
+
+def _check_items(items: Path | None, classes: Sequence[str]) -> None:
+    """The pictures on the belt must be of classes that the model knows; ConfigError says which are not."""
+    if items is None:
+        return
+    unknown = [name for name in class_names(SimulatorSettings(items=items)) if name not in classes]
+    if unknown:
+        known = ", ".join(classes)
+        raise ConfigError(f"--items {items}: the model does not know {', '.join(unknown)} (--model, it knows: {known})")
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -79,8 +79,17 @@ def children(process: int) -> list[int]:
 
 def proportional_mb(process: int) -> float | None:
     """A process's memory in MB (10^6 bytes): its own pages, and its share of those that it shares with others."""
+    return _rollup_mb(process, "Pss:")
+
+
+def anonymous_mb(process: int) -> float | None:
+    """The memory in MB (10^6 bytes) that a process has filled itself, which nobody else's coming and going changes."""
+    return _rollup_mb(process, "Anonymous:")
+
+
+def _rollup_mb(process: int, key: str) -> float | None:
     for line in (_read(PROC / str(process) / "smaps_rollup") or "").splitlines():
-        if line.startswith("Pss:"):
+        if line.startswith(key):
             return int(line.split()[1]) * 1024 / 1e6
     return None
 

@@ -5,14 +5,21 @@ simulated. On the machine's clock it runs in real time with all of its threads, 
 as the machine can: the same code, the clock is passed in.
 """
 
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from edge.bench.findings import percentile
+from edge.bench.privileges import give_up_priority
 from edge.clock import Clock, MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.errors import ConfigError, SortlineError
 from edge.line import Line
+from edge.play import Pace
+from edge.priority import ask_for_real_time, session_precedence, set_memory_aside
 from edge.simulator.world import Ending, World
 
 SPARE_S = 60.0  # how much longer than its belt a twin may take before it counts as hung
@@ -68,25 +75,21 @@ class Report:
         return percentile(map(abs, self.fired_s), share)
 
 
-def run_twin(config: LineConfig, clock: Clock | None = None, watch: Callable[[Line], None] | None = None) -> Report:
+def run_twin(config: LineConfig, clock: Clock | None = None, pace: Pace | None = None) -> Report:
     """Runs a line until its simulated belt has ended and every item has come to its end.
 
-    The camera's source must be `sim:` with seconds=. clock is the machine's own, or a VirtualClock. watch
-    is called with the line once it runs in real time (before it is played, on a virtual clock), and may
-    wait there. Raises ConfigError for a belt that never ends, SortlineError when the line does not.
+    The camera's source must be `sim:` with seconds=. clock is the machine's own, or a VirtualClock, on
+    which pace says how long the line's stages take. Raises ConfigError for a belt that never ends,
+    SortlineError when the line does not.
     """
     if "seconds=" not in str(config.camera.source):
         raise ConfigError(f"camera.source = {str(config.camera.source)!r}: a twin needs a belt that ends: seconds=10")
     line = Line(config, clock=clock or MonotonicClock())
     try:
         if isinstance(line.clock, VirtualClock):
-            if watch:
-                watch(line)
-            line.play()
+            line.play(pace=pace)
         else:
             line.start()
-            if watch:
-                watch(line)
             _wait(line)
         return report(line)
     finally:
@@ -147,3 +150,50 @@ def _fired_s(line: Line, world: World, now: float) -> list[float]:
         for push in world.truth(now).pushes_seen
         if push.asked_mm is not None
     ]
+
+
+class LiveTwin:
+    """A twin in real time in a process of its own, as the daemon runs; made and called through a Peer.
+
+    With real_time=False the process first gives up what it may ask of the system: no thread of it can
+    have real-time priority or precedence, as when an ordinary user starts it.
+    """
+
+    def __init__(self, content: dict[str, Any], real_time: bool = True) -> None:
+        if not real_time:
+            give_up_priority()
+        self._parts = ExitStack()
+        try:
+            self._parts.enter_context(session_precedence())
+            self._line = Line(LineConfig.parse(content, Path("the benchmark's line")))
+            self._parts.callback(self._line.stop)
+            set_memory_aside()
+            self._line.start()
+        except BaseException:
+            self._parts.close()
+            raise
+
+    def granted(self) -> bool:
+        """Whether the system grants this process real-time priority."""
+        refused: list[str | None] = []
+        asks = threading.Thread(target=lambda: refused.append(ask_for_real_time()))
+        asks.start()
+        asks.join()
+        return refused == [None]
+
+    def url(self) -> str | None:
+        """Where the web side answers."""
+        return self._line.url
+
+    def report(self) -> Report:
+        """What became of the items, once the belt has ended."""
+        _wait(self._line)
+        return report(self._line)
+
+    def so_far(self) -> Report:
+        """What became of the items that have come to their end already."""
+        return report(self._line)
+
+    def close(self) -> None:
+        """Stops the line."""
+        self._parts.close()

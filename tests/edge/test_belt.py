@@ -55,3 +55,26 @@ def test_the_pictures_correct_a_wrong_speed_and_say_when_plans_must_change() -> 
         belt.moved(frame / 60, None)
     assert belt.position_mm(2.0) == pytest.approx(1000, abs=0.5), "where nothing travels it goes on as before"
     assert len(changes) == settled
+
+
+def test_a_belt_that_the_pictures_tell_says_how_far_off_it_may_be() -> None:
+    belt = PictureBelt(speed_mm_s=500, started_at=0.0, on_change=lambda: None)
+    assert belt.error_mm(0.0, 0.1) > 10, "so far its speed is only configured"
+    for frame in range(1, 61):
+        belt.moved(frame / 60, 500 / 60, error_mm=0.1)
+    assert 2 < belt.error_mm(0.0, 1.0) < 5
+    assert belt.error_mm(0.9, 1.0) < 1 < belt.error_mm(0.9, 1.2), "it grows while nothing is seen"
+    assert belt.error_mm(0.9, 1.2) < belt.error_mm(0.9, 1.4)
+
+
+def test_a_belt_that_was_seen_to_stop_is_not_trusted_for_long_without_pictures() -> None:
+    steady, lively = (PictureBelt(speed_mm_s=500, started_at=0.0, on_change=lambda: None) for _ in range(2))
+    for frame in range(1, 121):
+        steady.moved(frame / 60, 500 / 60)
+        lively.moved(frame / 60, 0.0 if 30 < frame < 60 else 500 / 60)
+    assert steady.error_mm(1.9, 2.2) < 10 < lively.error_mm(1.9, 2.2)
+    for frame in range(121, 140):
+        lively.moved(frame / 60, None)
+    assert lively.error_mm(1.9, 140 / 60) > 10, "a picture that shows nothing is none"
+    lively.moved(140 / 60, 500 / 60)
+    assert lively.error_mm(139.5 / 60, 140 / 60) < 1, "what is seen from now on is known again"

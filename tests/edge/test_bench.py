@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.bench import SCENARIOS, Bench, run_bench, servers
@@ -19,6 +21,7 @@ from edge.bench.machine import Others, children, describe, process_cpu_s, propor
 from edge.bench.peer import Peer, PeerError
 from edge.bench.rival import Rival
 from edge.bench.startup import Run, as_toml
+from edge.bench.twin import LiveTwin
 from edge.cli import main
 from edge.config import LineConfig
 from edge.errors import ConfigError, ModelError
@@ -132,6 +135,52 @@ def test_predict_is_held_against_the_servers_that_are_installed_and_the_others_a
 def test_a_rival_that_cannot_start_is_told_with_its_last_word(tmp_path: Path) -> None:
     with pytest.raises(PeerError, match=r"nobody: ended with status 1 \(.*No module named"):
         Rival("nobody", ["edge.bench.nobody", "PORT"])
+
+
+def test_belts_are_sorted_in_the_twin_and_held_against_what_really_happened(model: Path, tmp_path: Path) -> None:
+    found = measured("belt", model, tmp_path)
+    tables = {name: table["rows"] for name, table in found["tables"].items()}
+    (steady, uneven), (unknown,), (fired,), (pairs,) = (
+        tables[name] for name in ("sorting", "placing", "firing", "touching")
+    )
+    assert (steady["motion"], uneven["motion"], unknown["error"]) == ("steady", "stop and go", "+10%")
+    assert steady["items"] > 0
+    assert 0 <= steady["single_view_percent"] <= 100
+    assert fired["clients"] == 8
+    assert fired["requests_s"] > 0
+    assert pairs["items"] > 0
+    assert {row["wrong"] for row in (steady, uneven, unknown, fired, pairs)} == {0}
+    assert found["bars"]["steady_wrong"]["holds"]
+    (fastest,) = tables["fastest"]
+    assert fastest["safe_m_s"] < fastest["unsafe_m_s"]
+    assert fastest["limited_by"]
+    assert fastest["what"]
+
+
+def test_a_soak_holds_memory_threads_and_files_against_their_bars(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    assert run_bench(["soak"], model, path, effort=0.01) == 0
+    found = json.loads(path.read_text())["scenarios"]["soak"]
+    rows = found["tables"]["soak"]["rows"]
+    assert [row["window"] for row in rows] == list(range(1, 11))
+    assert rows[-1]["items"] > rows[0]["items"]
+    assert {"line_memory", "web_memory", "threads", "handles", "wrong"} <= set(found["bars"])
+    assert found["bars"]["threads"]["holds"]
+    assert found["bars"]["handles"]["holds"]
+
+
+def test_pictures_that_the_model_does_not_know_are_refused_for_the_belt(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "cucumber").mkdir()
+    cv2.imwrite(str(tmp_path / "cucumber" / "1.png"), np.full((40, 40, 3), 80, np.uint8))
+    with pytest.raises(ConfigError, match="does not know cucumber"):
+        run_bench(["belt"], model, items=tmp_path, effort=SHORT)
+
+
+def test_a_process_that_gave_up_its_priority_is_not_granted_any(model: Path) -> None:
+    source = "sim:?rate=2&seconds=60&fps=5&width=320&height=320"
+    whole = content(model, PARTS, source, web=False)
+    with Peer("the twin", LiveTwin, content=whole, real_time=False) as twin:
+        assert twin.call("granted", timeout_s=30) is False
 
 
 def test_a_fresh_start_and_the_memory_of_both_processes_are_held_against_their_bars(

@@ -1,0 +1,35 @@
+"""Stretches of belt that went by while too few pictures were taken: nobody knows what lies on them."""
+
+from collections import deque
+
+ENOUGH = 3  # pictures in which a thing must be seen to be known as an item
+KEPT = 64
+
+
+class BlindStretches:
+    """Learns from each picture's position which stretches of belt were seen too seldom.
+
+    Places are the belt positions at which what lies there passes the middle of the picture, as
+    Item.item_mm is; half_mm is half of the stretch that one picture shows.
+    """
+
+    def __init__(self) -> None:
+        self._pictures: deque[float] = deque(maxlen=ENOUGH + 1)
+        self._stretches: deque[tuple[float, float]] = deque(maxlen=KEPT)
+
+    def saw(self, position_mm: float, half_mm: float) -> None:
+        """A picture was looked at that was taken where the belt stood at a position."""
+        self._pictures.append(position_mm)
+        if len(self._pictures) <= ENOUGH:
+            return
+        # What lies between is in none but the pictures between the first and the newest of these.
+        start, end = self._pictures[0] + half_mm, position_mm - half_mm
+        if start < end:
+            if self._stretches and start <= self._stretches[-1][1]:
+                start, end = self._stretches[-1][0], max(end, self._stretches[-1][1])
+                self._stretches.pop()
+            self._stretches.append((start, end))
+
+    def meet(self, from_mm: float, to_mm: float) -> bool:
+        """Whether any of the belt from one place to another was not seen well enough."""
+        return any(start < to_mm and from_mm < end for start, end in self._stretches)
