@@ -53,6 +53,14 @@ def between(low: float, high: float) -> Callable[[str], float]:
     return number
 
 
+def key_value(text: str) -> tuple[str, str]:
+    """A key and its value, joined by an equals sign."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE")
+    return key, value
+
+
 def onnx_file(path: Path) -> Path:
     """The path of a model file to write; InputError when it does not end in .onnx."""
     if path.suffix != ".onnx":

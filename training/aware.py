@@ -18,10 +18,11 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from training.architectures import Network
 from training.augment import augmentation
+from training.batches import as_input
 from training.data import Dataset
-from training.fit import FitSettings, as_input
-from training.networks import Network
+from training.settings import FitSettings
 
 LR_SHARE = 0.1  # of the fit's highest learning rate: the network is trained already
 SMOOTHING = 0.9  # of a range, a step: how much of the old one stays
@@ -101,7 +102,7 @@ def fit_aware(
     """
     torch.manual_seed(settings.seed)
     student, teacher = rounding(network, seven_bits), copy.deepcopy(network).eval()
-    augment = augmentation(settings.augment)
+    augment = augmentation(settings.augment, data.side)
     steps = max(len(data.train) // settings.batch, 1)
     optimizer = torch.optim.AdamW(student.parameters(), lr=settings.lr * LR_SHARE, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps, eta_min=settings.lr * 1e-3)

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from edge.model import Classifier
+from training.architectures import Network
+from training.batches import as_input
 from training.calibrate import calibration_error, softmax
 from training.data import Part
-from training.fit import as_input, predict
-from training.networks import Network
+from training.fit import predict
 
 ROUNDS = 200
 MAX_DROP = 0.005  # of accuracy, against torch, that a faster file may cost

@@ -27,6 +27,7 @@ from edge.model import Resize, to_pixels
 from edge.picture import SUFFIXES
 from training.errors import DatasetError, TrainingError
 from training.grouping import check_rule, draw_groups, group_names
+from training.labels import read_soft_labels
 from training.reading import read_header, read_sound
 
 PartName = Literal["train", "val", "test"]
@@ -69,12 +70,15 @@ class Part:
     """One of train, val and test: rows of a store of pictures that the parts share.
 
     store is uint8 [all pictures, H, W, 3] RGB, in memory or mapped from a file; index says which
-    rows are of this part; labels is int64 [n], positions in Dataset.classes.
+    rows are of this part; labels is int64 [n], positions in Dataset.classes; targets, float32
+    [n, classes], is how probable each class is: one of a picture's own class, unless labels.csv
+    says otherwise.
     """
 
     store: np.ndarray
     index: np.ndarray
     labels: np.ndarray
+    targets: np.ndarray
     names: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -83,6 +87,11 @@ class Part:
     def pixels(self, positions: np.ndarray | slice) -> np.ndarray:
         """The pictures at these positions of the part, uint8 [n, H, W, 3] RGB."""
         return self.store[self.index[positions]]
+
+    def take(self, positions: np.ndarray) -> "Part":
+        """The pictures at these positions as a part of their own."""
+        names = tuple(self.names[i] for i in positions)
+        return Part(self.store, self.index[positions], self.labels[positions], self.targets[positions], names)
 
     def batches(self, size: int) -> Iterable[np.ndarray]:
         """All pictures in order, a batch at a time."""
@@ -93,7 +102,8 @@ class Part:
 class Pictures:
     """All readable pictures of a dataset folder, not split yet; store as in Part, one row for each file.
 
-    fingerprint is a SHA-256 over the names and bytes of all of them.
+    fingerprint is a SHA-256 over the names and bytes of all of them, and over labels.csv where there
+    is one; soft holds what that file says, by the pictures' names.
     """
 
     root: Path
@@ -103,17 +113,18 @@ class Pictures:
     store: np.ndarray
     fingerprint: str
     skipped: tuple[Skipped, ...]
+    soft: dict[str, tuple[float, ...]]
 
     def part(self, chosen: Sequence[int] | None = None) -> Part:
         """Some of the files, by their positions, or all, as a Part."""
         positions = range(len(self.files)) if chosen is None else chosen
         number = {label: i for i, label in enumerate(self.classes)}
-        return Part(
-            self.store,
-            self.rows[list(positions)],
-            np.array([number[self.files[i].label] for i in positions], np.int64),
-            tuple(self.files[i].name for i in positions),
-        )
+        labels = np.array([number[self.files[i].label] for i in positions], np.int64)
+        names = tuple(self.files[i].name for i in positions)
+        targets = np.eye(len(self.classes), dtype=np.float32)[labels]
+        for row, name in enumerate(names):
+            targets[row] = self.soft.get(name, targets[row])
+        return Part(self.store, self.rows[list(positions)], labels, targets, names)
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,11 @@ class Dataset:
     fingerprint: str
     skipped: tuple[Skipped, ...]
     split: str
+
+    @property
+    def side(self) -> int:
+        """The side of the pictures, in pixels."""
+        return int(self.train.store.shape[1])
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Pictures a class in each part, for the card and the report."""
@@ -253,14 +269,19 @@ def read(
                 continue
             good.append(row)
             fingerprint.update(f"{files[row].name}\0{outcome}\n".encode())
+    classes = tuple(sorted({file.label for file in files}))
+    soft = read_soft_labels(root, classes, [file.name for file in files])
+    if soft:
+        fingerprint.update(repr(sorted(soft.items())).encode())
     return Pictures(
         root,
-        tuple(sorted({file.label for file in files})),
+        classes,
         tuple(files[row] for row in good),
         np.array(good, np.int64),
         store,
         fingerprint.hexdigest(),
         tuple(skipped),
+        soft,
     )
 
 

@@ -16,9 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from edge.model import METADATA_KEY, Classifier, ModelCard
+from training.architectures import Network
 from training.errors import TrainingError
 from training.files import write_atomically
-from training.networks import Network
 
 PARITY = 1e-3
 PREFIX = "net/"

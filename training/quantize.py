@@ -20,10 +20,10 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from rich.progress import Progress
 
 from edge.model import FORMAT, Classifier, ModelCard
+from training.architectures import Scaling
 from training.compare import time_interleaved
 from training.data import Part
 from training.export import Front, dress, with_card
-from training.networks import Scaling
 from training.ranges import METHODS, Range, observe
 from training.sensitivity import most_sensitive
 from training.sessions import session_of

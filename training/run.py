@@ -14,19 +14,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.progress import Progress
 
 from edge.model import FORMAT, Classifier, ModelCard, Resize
+from training.architectures import Network
 from training.aware import fit_aware
 from training.calibrate import calibration_error, fit_temperature, softmax
 from training.compare import Score, compare, fastest_faithful
+from training.crew import ALONE, Crew
 from training.data import Dataset, default_size, find, load
 from training.errors import InputError, TrainingError
 from training.examine import answer
 from training.export import Front, check_parity, dress, export_core, with_card, write_model
 from training.files import write_atomically
-from training.fit import FitSettings, fit, predict
-from training.networks import Network, load_network
+from training.fit import fit, predict
+from training.networks import load_network
 from training.novelty import learn_novelty
 from training.promises import Promises, promised
 from training.quantize import FP32, Limits, quantize, run_core, saturates
+from training.settings import FitSettings
 from training.track import Tracker
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
@@ -52,11 +55,15 @@ class RunSettings(BaseModel):
 class Run:
     """One run folder, with its dataset and network at hand. Make one with `start` or `open`."""
 
-    def __init__(self, folder: Path, settings: RunSettings, data: Dataset, progress: Progress) -> None:
+    def __init__(
+        self, folder: Path, settings: RunSettings, data: Dataset, progress: Progress, crew: Crew = ALONE
+    ) -> None:
+        crew.agree(f"{data.root}: the dataset", data.fingerprint)
         self.folder = folder
         self.settings = settings
         self.data = data
         self.progress = progress
+        self.crew = crew
 
     @classmethod
     def start(
@@ -70,12 +77,14 @@ class Run:
         crop_margin: float = 0.1,
         group: str | None = None,
         promises: Promises | None = None,
+        crew: Crew = ALONE,
     ) -> "Run":
         """Reads the dataset and makes a new run folder; refuses one that holds a run already.
 
         group is the rule by which pictures stay together when the dataset is split (training.grouping).
+        All processes of a crew do this; the first alone writes.
         """
-        if (folder / "settings.json").exists():
+        if crew.leads and (folder / "settings.json").exists():
             raise InputError(f"{folder}: holds a run already; name a new folder, or remove it")
         size = size or default_size(find(root)[0])
         resize = Resize()
@@ -92,11 +101,12 @@ class Run:
             fit=settings,
             promises=promises or Promises(),
         )
-        write_atomically(folder / "settings.json", run.model_dump_json(indent=1).encode())
-        return cls(folder, run, data, progress)
+        if crew.leads:
+            write_atomically(folder / "settings.json", run.model_dump_json(indent=1).encode())
+        return cls(folder, run, data, progress, crew)
 
     @classmethod
-    def open(cls, folder: Path, progress: Progress, root: Path | None = None) -> "Run":
+    def open(cls, folder: Path, progress: Progress, root: Path | None = None, crew: Crew = ALONE) -> "Run":
         """Opens a run folder and reads its dataset again, which must be as it was; root says where it is now."""
         path = folder / "settings.json"
         try:
@@ -110,7 +120,7 @@ class Run:
         data = load(root, size, size, settings.resize, settings.fit.seed, progress, scratch=folder, group=group)
         if data.fingerprint != settings.fingerprint:
             raise InputError(f"{data.root}: is not as it was when {folder} was trained; start a new run")
-        return cls(folder, settings, data, progress)
+        return cls(folder, settings, data, progress, crew)
 
     @property
     def core(self) -> Path:
@@ -134,7 +144,8 @@ class Run:
 
     def fit(self, resume: bool = False, tracker: Tracker | None = None) -> None:
         """Trains; the folder then has weights.pt."""
-        self.__dict__["network"] = fit(self.data, self.settings.fit, self.folder, self.progress, resume, tracker)
+        network = fit(self.data, self.settings.fit, self.folder, self.progress, resume, tracker, self.crew)
+        self.__dict__["network"] = network
 
     def export(self) -> Path:
         """Writes core.onnx and fp32.onnx, the contract's form of it, and checks that it answers as torch does."""

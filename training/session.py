@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 @contextmanager
 def session(options: argparse.Namespace) -> Iterator[Progress]:
-    """The process made ready for heavy work, with progress bars on stderr while it lasts."""
+    """The process made ready for heavy work, with progress bars on stderr while it lasts.
+
+    Of several processes that torchrun started, RANK 0 alone shows anything, and they share the cores.
+    """
     _keep_freed_memory()
     # Threads of a parallel loop that spin while they wait for each other are 15 % faster on an idle
     # machine and ten times slower on one that does anything else. OpenMP asks this when torch loads.
@@ -24,10 +27,11 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
 
     from training.data import cores
 
-    torch.set_num_threads(options.threads or cores())
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
+    torch.set_num_threads(options.threads or max(cores() // here, 1))
     cv2.setNumThreads(1)  # pictures are decoded by as many threads as there are cores already
     silenced = logging.root.manager.disable
-    with warnings.catch_warnings(), progress_bars() as progress:
+    with warnings.catch_warnings(), progress_bars(silent=int(os.environ.get("RANK", "0")) > 0) as progress:
         if not options.debug:
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
@@ -37,11 +41,14 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
             logging.disable(silenced)
 
 
-def progress_bars() -> Progress:
+def progress_bars(silent: bool = False) -> Progress:
     """Progress bars on stderr that vanish when they are done; also for work that needs no torch."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:.0f} %"))
-    console = Console(stderr=True)
-    return Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True)
+    columns: tuple[ProgressColumn, ...] = (TextColumn("{task.description}"), BarColumn())
+    columns += (TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True, quiet=silent)
+    return Progress(
+        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, disable=silent
+    )
 
 
 def _keep_freed_memory() -> None:

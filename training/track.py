@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.checkpoint import Epoch
 
 
 class Tracker(Protocol):

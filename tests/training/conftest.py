@@ -49,8 +49,8 @@ def progress() -> Iterator[Progress]:
 @pytest.fixture(scope="session")
 def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was fitted, exported and quantized; read only."""
-    from training.fit import FitSettings
     from training.run import Run
+    from training.settings import FitSettings
 
     folder = tmp_path_factory.mktemp("runs") / "finished"
     with Progress(disable=True) as silent:

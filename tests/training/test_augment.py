@@ -1,9 +1,17 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from training.augment import AugmentSettings, augmentation
+from training.augment import AugmentSettings
+from training.augment import augmentation as at_side
 
 STILL = AugmentSettings(rotate_deg=0, shift=0, shear_deg=0, zoom=0, flip=False, brightness=0)
+
+
+def augmentation(settings: AugmentSettings) -> Callable[[torch.Tensor], torch.Tensor]:
+    """For pictures of any size, which stay at it."""
+    return lambda pictures: at_side(settings, pictures.shape[-1])(pictures)
 
 
 def batch(n: int = 8, side: int = 32) -> torch.Tensor:
@@ -67,3 +75,37 @@ def test_brightness_stays_within_white() -> None:
     assert bright.max() == 255
     assert bright.min() >= 110
     assert len(bright[:, 0, 0, 0].unique()) > 20
+
+
+def test_quarter_turns_are_exact_and_all_four_come() -> None:
+    picture = batch(1)[0]
+    turned = augmentation(STILL.model_copy(update={"quarter_turns": True}))(picture.expand(64, -1, -1, -1))
+    wanted = [torch.rot90(picture, k, (1, 2)) for k in range(4)]
+    which = [[torch.allclose(one, other, atol=0.05) for other in wanted].index(True) for one in turned]
+    assert set(which) == {0, 1, 2, 3}
+
+
+def test_a_window_shows_a_part_at_the_scale_of_the_whole_anywhere_in_it() -> None:
+    ramp = torch.arange(96.0).expand(64, 3, 96, 96)
+    seen = at_side(STILL.model_copy(update={"window": 0.67}), 96)(ramp)
+    assert seen.shape == (64, 3, 64, 64)
+    assert torch.allclose(seen.diff(dim=3), torch.ones(1), atol=1e-2)
+    lefts = seen[:, 0, 0, 0]
+    assert lefts.min() >= 0
+    assert lefts.max() <= 32
+    assert lefts.max() - lefts.min() > 20
+
+
+def test_contrast_spreads_values_about_the_mean_that_stays() -> None:
+    pictures = batch(64) / 2 + 60
+    changed = augmentation(STILL.model_copy(update={"contrast": 0.5}))(pictures)
+    assert torch.allclose(changed.mean((1, 2, 3)), pictures.mean((1, 2, 3)), atol=0.5)
+    ratio = changed.std((1, 2, 3)) / pictures.std((1, 2, 3))
+    assert 0.5 <= ratio.min() < 0.7
+    assert 1.3 < ratio.max() <= 1.5
+
+
+def test_pictures_come_at_the_side_that_is_asked_for() -> None:
+    smaller = at_side(STILL, 32)(torch.full((2, 3, 64, 64), 90.0))
+    assert smaller.shape == (2, 3, 32, 32)
+    assert torch.allclose(smaller, torch.tensor(90.0), atol=1e-3)

@@ -50,7 +50,7 @@ def test_build_makes_one_measured_file_a_report_and_a_run_folder(
     assert "epoch  4/4" in shown.err
     assert "Warning" not in shown.err
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        *("settings.json", "history.json", "checkpoint.pt", "weights.pt"),
+        *("settings.json", "augmentations.png", "history.json", "checkpoint.pt", "weights.pt"),
         *("core.onnx", "fp32.onnx", "int8.onnx", "tensorboard"),
     }
     assert logging.root.manager.disable == logging.NOTSET
@@ -104,7 +104,7 @@ def test_package_split_and_draw_do_what_they_say(
         ("build {tmp}/none --out {tmp}/a.onnx", 2, "none: no such folder"),
         ("build {shapes} --out {tmp}/a.pt", 2, "a.pt: the file to write must end in .onnx"),
         ("build {tmp}/empty --out {tmp}/a.onnx", 2, "empty/cat: has no picture in it"),
-        ("build {shapes} --out {tmp}/a.onnx --network lenet", 2, "invalid choice: 'lenet'"),
+        ("build {shapes} --out {tmp}/a.onnx --network lenet", 2, "no network is called 'lenet'"),
         ("build {shapes} --out {tmp}/a.onnx --size 100", 2, "'100' is not a multiple of 32"),
         ("build {shapes} --out {tmp}/a.onnx --lr much", 2, "'much' is not a number"),
         ("build {shapes} --out {tmp}/a.onnx --run {finished}", 2, "holds a run already; name a new folder"),

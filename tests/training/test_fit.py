@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from edge.model import Resize
 from training import fit as fit_module
+from training.architectures import Network
+from training.checkpoint import Epoch
 from training.data import Dataset, load
 from training.errors import InputError, TrainingError
-from training.fit import Epoch, FitSettings, fit, learning_rate, predict
-from training.networks import Network
+from training.fit import fit, predict
+from training.schedule import learning_rate, side_of
+from training.settings import FitSettings
 from training.track import NoTracker
 
 QUICK = FitSettings.choose(network="simple_cnn", epochs=3, batch=16, lr=0.003)
@@ -49,7 +52,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(
     dataset: Dataset, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fit(dataset, QUICK, tmp_path / "whole", progress)
-    real, calls = fit_module.predict, []
+    real, calls = fit_module.judge, []
 
     def interrupted_in_epoch_two(*arguments: object) -> object:
         calls.append(arguments)
@@ -57,7 +60,7 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(
             raise KeyboardInterrupt
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(fit_module, "predict", interrupted_in_epoch_two)
+    monkeypatch.setattr(fit_module, "judge", interrupted_in_epoch_two)
     with pytest.raises(KeyboardInterrupt):
         fit(dataset, QUICK, tmp_path / "cut", progress)
     assert len(json.loads((tmp_path / "cut" / "history.json").read_text())) == 1
@@ -153,6 +156,63 @@ def test_the_learning_rate_rises_then_falls_along_a_cosine() -> None:
     assert rates[-1] == pytest.approx(0.01, abs=0.002)
 
 
+def test_sides_grow_in_steps_of_32_to_the_whole_for_the_last_quarter() -> None:
+    settings = FitSettings(head_epochs=1, epochs=12, grow_from=0.57)
+    sides = [side_of(settings, epoch, 224) for epoch in range(13)]
+    assert sides == sorted(sides)
+    assert set(sides) == {128, 160, 192, 224}
+    assert sides[-3:] == [224] * 3
+    assert {side_of(FitSettings(), epoch, 96) for epoch in range(12)} == {96}
+
+
+def test_the_last_weights_are_kept_when_they_are_asked_for_and_nothing_stops_early(
+    dataset: Dataset, tmp_path: Path, progress: Progress
+) -> None:
+    settings = QUICK.model_copy(update={"epochs": 8, "patience": 1, "keep": "last", "lr": 0.02})
+    network = fit(dataset, settings, tmp_path, progress)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert len(history) == 8
+    logits = torch.from_numpy(predict(network, dataset.val)[0])
+    kept = torch.nn.functional.cross_entropy(logits, torch.from_numpy(dataset.val.labels)).item()
+    assert kept == pytest.approx(history[-1]["val_loss"], abs=1e-5)
+
+
+def test_averaged_weights_are_what_is_judged_and_kept(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    settings = QUICK.model_copy(update={"average": 0.9})
+    network = fit(dataset, settings, tmp_path, progress)
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    history = json.loads((tmp_path / "history.json").read_text())
+    logits = torch.from_numpy(predict(network, dataset.val)[0])
+    kept = torch.nn.functional.cross_entropy(logits, torch.from_numpy(dataset.val.labels)).item()
+    assert kept == pytest.approx(min(line["val_loss"] for line in history), abs=1e-5)
+    last = {key.removeprefix("module."): value for key, value in checkpoint["average"].items() if "." in key}
+    assert not torch.equal(last["head.weight"], checkpoint["network"]["head.weight"])
+
+
+def test_mixed_precision_learns_too(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+    network = fit(dataset, QUICK.model_copy(update={"precision": "bf16", "epochs": 4}), tmp_path, progress)
+    assert all(value.dtype != torch.bfloat16 for value in network.state_dict().values())
+    losses = [line["train_loss"] for line in json.loads((tmp_path / "history.json").read_text())]
+    assert losses[-1] < losses[0] / 2
+
+
+def test_the_progress_bar_counts_what_epochs_cost_and_ends_full(dataset: Dataset, tmp_path: Path) -> None:
+    settings = QUICK.model_copy(update={"head_epochs": 2, "epochs": 2})
+    counted: list[tuple[float, float]] = []
+
+    class Watched(Progress):
+        def remove_task(self, task_id: TaskID) -> None:
+            counted.append((self.tasks[0].completed, self.tasks[0].total or 0))
+            super().remove_task(task_id)
+
+    with Watched(disable=True) as progress:
+        progress.console.quiet = True
+        fit(dataset, settings, tmp_path, progress)
+    (completed, total) = counted[0]
+    assert completed == pytest.approx(total)
+    assert total == pytest.approx(1000 * (2 / 3 + 2), rel=0.01)
+
+
 def test_a_batch_larger_than_the_dataset_is_one_step(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
     fit(dataset, QUICK.model_copy(update={"batch": 1000, "epochs": 1}), tmp_path, progress)
     assert (tmp_path / "weights.pt").exists()
@@ -160,5 +220,5 @@ def test_a_batch_larger_than_the_dataset_is_one_step(dataset: Dataset, tmp_path:
 
 def test_a_folder_that_cannot_be_written_is_named(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(TrainingError, match=r"taken/checkpoint\.pt: cannot be written"):
+    with pytest.raises(TrainingError, match=r"taken/augmentations\.png: cannot be written"):
         fit(dataset, QUICK.model_copy(update={"epochs": 1}), tmp_path / "taken", progress)

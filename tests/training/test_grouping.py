@@ -12,8 +12,8 @@ from training.cli import main
 from training.data import File, find, load, split, write_split
 from training.errors import DatasetError, InputError
 from training.evaluate import evaluate
-from training.fit import FitSettings
 from training.run import Run
+from training.settings import FitSettings
 
 CLIP = r"(clip\d+)_"
 

@@ -10,12 +10,25 @@ from torch import nn
 
 from edge.model import Resize, to_pixels
 from edge.picture import read_picture
+from training.architectures import Network, Scaling
+from training.batches import as_input
+from training.cli import main
 from training.errors import InputError, TrainingError
-from training.fit import as_input
-from training.networks import NETWORKS, Scaling, build_network, fold_normalisation, load_network
+from training.networks import build_network, check_sides, fold_normalisation, load_network
+
+NAMES = (
+    "efficientnet_lite0",
+    "simple_cnn",
+    "mobilenet_v3_small",
+    "resnet18",
+    "regnet_y_400mf",
+    "shufflenet_v2_x0_5",
+    "timm:test_convnext",
+    "test_efficientnet",
+)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_network_gives_logits_and_features_for_pixels(name: str) -> None:
     network = build_network(name, 4, from_scratch=True).eval()
     with torch.inference_mode():
@@ -25,7 +38,7 @@ def test_every_network_gives_logits_and_features_for_pixels(name: str) -> None:
     assert features.shape == (2, network.head.in_features)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", NAMES)
 def test_a_zero_of_whole_pixels_makes_the_pixels_themselves_a_quantized_tensor(name: str) -> None:
     scaling = build_network(name, 2, from_scratch=True).scaling
     assert isinstance(scaling.zero, int)
@@ -46,11 +59,13 @@ def test_lite0_with_its_imagenet_classifier_knows_a_lemon_an_orange_and_a_strawb
         assert (top5 == number).any(1).float().mean() >= 0.8, name
 
 
-def test_folding_a_normalisation_per_channel_changes_nothing_but_the_padding() -> None:
+@pytest.mark.parametrize("biased", [True, False])
+def test_folding_a_normalisation_per_channel_changes_nothing_but_the_padding(biased: bool) -> None:
     torch.manual_seed(0)
     mean, std = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
     scaling = Scaling(114, 57.63)
-    backbone = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    layers = [nn.Conv2d(3, 8, 3, bias=True)] if biased else [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)]
+    backbone = nn.Sequential(*layers, nn.ReLU()).eval()
     pixels = torch.rand(2, 3, 16, 16) * 255
     with torch.inference_mode():
         wanted = backbone((pixels - torch.tensor(mean).reshape(3, 1, 1)) / torch.tensor(std).reshape(3, 1, 1))
@@ -107,5 +122,39 @@ def test_a_file_that_is_no_state_dict_or_of_another_network_is_refused(tmp_path:
             build_network(network, 3, tmp_path / "resnet18.pth")
     with pytest.raises(InputError, match="simple_cnn starts from scratch"):
         build_network("simple_cnn", 3, tmp_path / "resnet18.pth")
-    with pytest.raises(InputError, match=r"no network is called 'lenet' \(there are: efficientnet_lite0"):
-        build_network("lenet", 3)
+
+
+def test_a_name_that_no_network_has_is_answered_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"no network is called 'resnet81'; the nearest are .*resnet18"):
+        build_network("resnet81", 3)
+    with pytest.raises(InputError, match=r"'timm:test_vitt'; the nearest are test_vit"):
+        build_network("timm:test_vitt", 3)
+
+
+def test_a_network_made_for_one_size_refuses_the_others() -> None:
+    backbone = torchvision.models.VisionTransformer(64, 16, num_layers=1, num_heads=2, hidden_dim=32, mlp_dim=64)
+    backbone.heads = nn.Identity()
+    network = Network(backbone, 32, 3, Scaling(114, 57.63), dropout=0.0)
+    check_sides(network, "vit", {64})
+    with pytest.raises(InputError, match=r"vit does not take pictures of 96 x 96 .*another --size"):
+        check_sides(network, "vit", {64, 96})
+
+
+@pytest.mark.parametrize(
+    "name", ["alexnet", "vgg11", "googlenet", "inception_v3", "densenet121", "swin_t", "mnasnet0_5"]
+)
+def test_every_family_of_torchvision_s_gets_a_head_of_its_own(name: str) -> None:
+    with torch.device("meta"):
+        network = build_network(name, 7, from_scratch=True)
+        logits, features = network.eval()(torch.zeros(1, 3, 224, 224))
+    assert logits.shape == (1, 7)
+    assert features.shape == (1, network.head.in_features)
+
+
+def test_the_networks_are_listed_own_ones_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["networks"]) == 0
+    names = capsys.readouterr().out.split()
+    assert names[:2] == ["efficientnet_lite0", "simple_cnn"]
+    assert {"resnet18", "mobilenet_v3_small", "convnext_tiny", "vit_b_16"} < set(names)
+    assert main(["networks", "test_*"]) == 0
+    assert "timm:test_vit" in capsys.readouterr().out.split()

@@ -15,7 +15,7 @@ from edge.config import LineConfig
 from edge.line import Line
 from edge.model import Classifier, to_pixels
 from edge.picture import read_picture
-from training.fit import as_input
+from training.batches import as_input
 from training.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]

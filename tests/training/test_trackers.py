@@ -20,9 +20,9 @@ import pytest
 
 from edge.picture import read_picture
 from tests.edge.tiny_model import COLOURS, write_model
+from training.checkpoint import Epoch
 from training.cli import main
 from training.errors import InputError, TrainingError
-from training.fit import Epoch
 from training.trackers import tracking
 from training.trackers.common import matrix_picture
 

@@ -14,7 +14,7 @@ import torch
 from rich.progress import Progress
 from torch.nn import functional as F
 
-from training.fit import as_input
+from training.batches import as_input
 from training.networks import build_network
 
 FOLDS = 5

@@ -1,6 +1,7 @@
-"""The commands that train: build, fit, export, quantize."""
+"""The commands that train: build, fit, export, quantize, networks."""
 
 import argparse
+import os
 import shlex
 import time
 from pathlib import Path
@@ -9,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from training.arguments import GROUP_HELP, AddCommand, between, onnx_file, side, whole_from
+from training.arguments import GROUP_HELP, AddCommand, between, key_value, onnx_file, side, whole_from
 from training.commands.options import limit_options, limits_of, promise_options, promises_of
+from training.errors import InputError
 from training.session import session
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from edge.model import ModelCard
+    from training.crew import Crew
     from training.run import Run
     from training.track import Tracker
-
-NETWORKS = ("efficientnet_lite0", "mobilenet_v3_small", "mobilenet_v2", "resnet18", "simple_cnn")
 
 
 def add(command: AddCommand) -> None:
@@ -49,10 +50,13 @@ def add(command: AddCommand) -> None:
     quantize.add_argument("folder", type=Path, metavar="RUN")
     limit_options(quantize)
 
+    networks = command("networks", _networks, "the names that --network takes", "'mobilenet*'")
+    networks.add_argument("pattern", nargs="?", metavar="PATTERN", help="with * and ?; timm's are shown only with one")
+
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("training").add_argument
-    add("--network", choices=NETWORKS, help="(default: efficientnet_lite0)")
+    add("--network", metavar="NAME", help="of sortline, torchvision or timm (default: efficientnet_lite0)")
     add("--weights", type=Path, metavar="FILE", help="pre-trained weights, or the weights.pt of an earlier run")
     add("--from-scratch", action="store_true", help="without pre-trained weights")
     add("--size", type=side, metavar="N", help="side of the input, a multiple of 32 (default: from the pictures)")
@@ -63,11 +67,38 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="epochs without a better one to stop (default: 4 or 8)",
     )
+    add("--head-epochs", type=whole_from(0), metavar="N", help="before, of the head alone (default: 2 or 0)")
+    add("--keep", choices=("best", "last"), help="the weights of the best epoch, or of the last (default: best)")
     add("--seed", type=whole_from(0), metavar="N", help="of the split and of all that is random (default: 0)")
     add("--group", metavar="RULE", help=GROUP_HELP)
     add("--optimizer", choices=("adam", "sgd"), help="(default: adam)")
     add("--batch", type=whole_from(2), metavar="N", help="pictures a step (default: 32)")
     add("--lr", type=between(0, 10), help="the highest learning rate (default: from network and optimizer)")
+    add("--weight-decay", type=between(0, 1), help="(default: 0.02)")
+    add(
+        "--average",
+        type=between(0, 0.99999),
+        metavar="DECAY",
+        help="of a moving average of the weights (default: none)",
+    )
+    add("--precision", choices=("fp32", "bf16"), help="of the arithmetic in training (default: fp32)")
+    add("--label-smoothing", type=between(0, 0.9), metavar="SHARE", help="(default: 0)")
+    add("--mixup", type=between(0, 10), metavar="ALPHA", help="blend pairs of pictures (default: 0, none)")
+    add("--balance", choices=("none", "weights", "sampling"), help="make up for unequal classes (default: none)")
+    add(
+        "--grow-from",
+        type=between(0.25, 1),
+        metavar="SHARE",
+        help="of the side to begin with, to save time (default: 1)",
+    )
+    add(
+        "--augment",
+        type=key_value,
+        nargs="+",
+        metavar="KEY=VALUE",
+        help="how pictures are varied, as rotate_deg=5 flip=false",
+    )
+    add("--settings", type=Path, metavar="FILE.toml", help="all of these in a file; what the command says weighs more")
     add("--crop-margin", type=between(0, 2), default=0.1, metavar="SHARE", help="room around an item (default: 0.1)")
     add("--name", help="the model's name (default: from the file's or folder's)")
     add(
@@ -80,6 +111,8 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _build(options: argparse.Namespace) -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # torchrun's word
+        raise InputError("build runs in one process; with torchrun use fit, then export and quantize")
     started = time.perf_counter()
     out = onnx_file(options.out)
     folder = options.folder or Path("runs") / time.strftime(f"{out.stem}-%Y%m%d-%H%M%S")
@@ -109,13 +142,17 @@ def _build(options: argparse.Namespace) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     with session(options) as progress, _tracking(options, progress) as tracker:
-        if options.resume:
-            from training.run import Run
+        from training.crew import assemble
+        from training.run import Run
 
-            run = Run.open(options.folder, progress, options.dataset)
-        else:
-            run = _start(options, options.folder, options.name or options.folder.name, progress)
-        run.fit(options.resume, tracker)
+        with assemble() as crew:
+            if options.resume:
+                run = Run.open(options.folder, progress, options.dataset, crew)
+            else:
+                run = _start(options, options.folder, options.name or options.folder.name, progress, crew)
+            run.fit(options.resume, tracker)
+            if not crew.leads:
+                return
     print(f"{options.folder}: fitted; next: sortline-train export {shlex.quote(str(options.folder))}")
 
 
@@ -171,22 +208,30 @@ def _tracking(options: argparse.Namespace, progress: Progress) -> "AbstractConte
     return tracking(options.track, lambda words: progress.console.print(words, soft_wrap=True, highlight=False))
 
 
-def _start(options: argparse.Namespace, folder: Path, name: str, progress: Progress) -> "Run":
+def _networks(options: argparse.Namespace) -> None:
+    from training.networks import list_networks
+
+    print("\n".join(list_networks(options.pattern or "*", timm_too=options.pattern is not None)))
+
+
+def _start(
+    options: argparse.Namespace, folder: Path, name: str, progress: Progress, crew: "Crew | None" = None
+) -> "Run":
     """A new run from the words of the command line; what was read and what was left out is said."""
-    from training.fit import FitSettings
+    from training.crew import ALONE
     from training.promises import Promises
     from training.report import dataset_table, skipped_lines
     from training.run import Run
+    from training.settings import FitSettings
 
-    words: dict[str, Any] = {
-        key: getattr(options, key)
-        for key in ("network", "from_scratch", "epochs", "patience", "seed", "optimizer", "batch", "lr")
-    }
-    weights = str(options.weights) if options.weights else None
-    settings = FitSettings.choose(**words, weights=weights)
+    words: dict[str, Any] = {key: getattr(options, key, None) for key in FitSettings.model_fields if key != "augment"}
+    words["weights"] = str(options.weights) if options.weights else None
+    words["from_scratch"] = options.from_scratch or None
+    settings = FitSettings.gather(options.settings, words, dict(options.augment or []))
     promises = Promises.model_validate(promises_of(options))
     margin, group = options.crop_margin, options.group
-    run = Run.start(folder, options.dataset, name, settings, progress, options.size, margin, group, promises)
+    size, crew = options.size, crew or ALONE
+    run = Run.start(folder, options.dataset, name, settings, progress, size, margin, group, promises, crew)
     for line in skipped_lines(run.data.skipped):
         progress.console.print(line, soft_wrap=True, highlight=False)
     progress.console.print(dataset_table(run.data))

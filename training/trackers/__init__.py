@@ -16,7 +16,7 @@ from training.errors import InputError, TrainingError
 from training.track import Tracker
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.checkpoint import Epoch
 
 NAMES = ("tensorboard", "mlflow", "wandb", "none")
 Say = Callable[[str], None]

@@ -12,7 +12,7 @@ from edge.errors import PictureError
 from edge.picture import read_picture
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.checkpoint import Epoch
 
 SAMPLES = "augmentations.png"
 CELL, MOST_CLASSES, LONGEST_NAME = 40, 40, 24

@@ -24,7 +24,7 @@ from edge.model import Classifier
 from training.trackers.common import SAMPLES, beside, figures_of, flat, matrix_picture
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.checkpoint import Epoch
 
 EXPERIMENT = "sortline"
 RUN_FILE = "mlflow-run.txt"

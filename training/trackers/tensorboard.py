@@ -13,7 +13,7 @@ from torch.utils.tensorboard import SummaryWriter
 from training.trackers.common import figures_of, flat, matrix_picture, sample_pictures
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.checkpoint import Epoch
 
 
 class TensorBoard:

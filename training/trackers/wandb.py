@@ -11,7 +11,7 @@ from edge.model import Classifier
 from training.trackers.common import beside, figures_of, matrix_picture, sample_pictures
 
 if TYPE_CHECKING:
-    from training.fit import Epoch
+    from training.checkpoint import Epoch
 
 PROJECT = "sortline"
 RUN_FILE = "wandb-run.txt"

@@ -16,8 +16,9 @@ from edge.model import FORMAT, ModelCard
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
 from edge.simulator.world import World
+from training.architectures import Network
 from training.export import Front, dress, export_core, write_model
-from training.networks import Network, build_network
+from training.networks import build_network
 from training.quantize import scaled, to_int8
 from training.ranges import minmax, observe
 

@@ -1,0 +1,55 @@
+"""What an epoch is, by its number: its learning rate, the side of its pictures, what it costs."""
+
+import math
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from training.settings import FitSettings
+
+HEAD_COST = 1 / 3  # of an epoch of the whole network: a pass forward costs half as much as one back
+
+
+def learning_rate(settings: FitSettings, epoch: float) -> float:
+    """The learning rate at a moment of the run, counted in epochs."""
+    done = epoch - settings.head_epochs
+    if done < 0:
+        return settings.head_lr
+    warm_up = min(1.0, 0.2 * settings.epochs)
+    if done < warm_up:
+        return settings.lr * (0.05 + 0.95 * done / warm_up)
+    share = (done - warm_up) / (settings.epochs - warm_up)
+    return settings.lr * (0.01 + 0.99 * (1 + math.cos(math.pi * share)) / 2)
+
+
+def side_of(settings: FitSettings, epoch: int, side: int) -> int:
+    """The side of the pictures that an epoch trains on: a multiple of 32, growing to the whole."""
+    done = max(epoch - settings.head_epochs, 0) / (0.75 * settings.epochs)
+    share = settings.grow_from + (1 - settings.grow_from) * min(done, 1.0)
+    return min(max(round(share * side / 32) * 32, 32), side)
+
+
+def cost(settings: FitSettings, epoch: int, side: int) -> int:
+    """What an epoch takes, in thousandths of one of the whole network at the whole side, to estimate the time left."""
+    stage = HEAD_COST if epoch < settings.head_epochs else 1.0
+    return round(1000 * stage * (side_of(settings, epoch, side) / side) ** 2)
+
+
+def make_optimizer(network: nn.Module, settings: FitSettings) -> Optimizer:
+    """AdamW, or SGD with Nesterov momentum. Biases and batch norms, which have one dimension, do not decay."""
+    parameters = list(network.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=settings.lr)
+
+
+def set_rate(optimizer: Optimizer, lr: float) -> float:
+    """Sets the learning rate of every group, and returns it."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    return lr

@@ -1,0 +1,92 @@
+"""All that decides the result of a fit besides the pictures, typed, from flags or from a TOML file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from training.augment import AugmentSettings
+from training.errors import InputError
+
+
+class FitSettings(BaseModel):
+    """Settings of the training loop. Written to the run folder and the card.
+
+    lr is the highest learning rate of stage two; it rises to it over the first epoch and falls to
+    nearly nothing along a cosine. head_lr is stage one's, constant. average is the decay, a step, of
+    an exponential moving average of the weights, which then is what is judged and kept; 0 is none.
+    keep says which weights are kept: those of the epoch with the lowest loss on the validation
+    part, after which training ends `patience` epochs later, or those of the last epoch. mixup is
+    the parameter of its Beta distribution, 0 is none. balance makes up for classes of unequal size.
+    precision bf16 runs the network's pass forward and back in bfloat16 where torch finds it safe.
+    grow_from is the share of the input's side at which the first epoch trains; sides grow evenly
+    from there, in steps of 32 pixels, and the last quarter of the epochs has the whole (progressive
+    learning: Tan and Le, "EfficientNetV2", 2021): half the time for little or no accuracy.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    network: str = "efficientnet_lite0"
+    weights: str | None = None
+    from_scratch: bool = False
+    seed: int = Field(default=0, ge=0)
+    batch: int = Field(default=32, ge=2)
+    head_epochs: int = Field(default=2, ge=0)
+    epochs: int = Field(default=10, ge=1)
+    keep: Literal["best", "last"] = "best"
+    patience: int = Field(default=4, ge=1)
+    optimizer: Literal["adam", "sgd"] = "adam"
+    head_lr: float = Field(default=3e-3, gt=0)
+    lr: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.02, ge=0)
+    average: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0)
+    balance: Literal["none", "weights", "sampling"] = "none"
+    precision: Literal["fp32", "bf16"] = "fp32"
+    grow_from: float = Field(default=1.0, ge=0.25, le=1)
+    augment: AugmentSettings = AugmentSettings()
+
+    @classmethod
+    def choose(cls, **given: Any) -> Self:
+        """Settings from what was given, the rest from what suits the network and the optimizer."""
+        given = {key: value for key, value in given.items() if value is not None}
+        fresh = given.get("from_scratch", False) or given.get("network") == "simple_cnn"
+        suits: dict[str, Any] = {"head_epochs": 0, "epochs": 40, "patience": 8, "lr": 2e-3} if fresh else {}
+        if given.get("optimizer") == "sgd":
+            suits |= {"head_lr": 0.1, "lr": 0.1 if fresh else 0.02, "weight_decay": 1e-4}
+        return cls.model_validate(suits | given)
+
+    @classmethod
+    def gather(cls, file: Path | None, flags: dict[str, Any], augment: dict[str, str]) -> Self:
+        """Settings from a TOML file, where one is named, and the words of a command, which weigh more.
+
+        augment holds single values of the augmentation as text. Raises InputError, which names the
+        file or flag and the key, when something does not fit.
+        """
+        given = _read(file) if file else {}
+        varied = given.pop("augment", {})
+        if not isinstance(varied, dict):
+            raise InputError(f"{file}: augment is a table, [augment]")
+        given |= {key: value for key, value in flags.items() if value is not None}
+        try:
+            return cls.choose(**given, augment=varied | augment)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            from_flag = first["loc"][0] in flags or (len(first["loc"]) > 1 and first["loc"][1] in augment)
+            place = "the command" if from_flag or not file else str(file)
+            known = AugmentSettings if first["loc"][0] == "augment" else cls
+            said = first["msg"][0].lower() + first["msg"][1:]
+            if first["type"] == "extra_forbidden":
+                said = f"is no setting (there are: {', '.join(known.model_fields)})"
+            raise InputError(f"{place}: {key} {said}") from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{file}: cannot be read as TOML ({reason})") from None
