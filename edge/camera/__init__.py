@@ -177,6 +177,13 @@ def redacted(text: str | int) -> str:
     return re.sub(rf"{_ADDRESS}\S+", lambda match: _redacted_url(match[0]), text)
 
 
+def told(error: Exception, source: str | int) -> str:
+    """What an error of a source says, as it may be shown: its cause stays where the address before it has a query."""
+    name = f"{redacted(source)}: "
+    text = str(error)
+    return name + redacted(text.removeprefix(name)) if text.startswith(name) else redacted(text)
+
+
 def _redacted_url(url: str) -> str:
     scheme, rest = re.split(r":/+", url, maxsplit=1)
     before, at, rest = rest.rpartition("@")

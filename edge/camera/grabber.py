@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 import edge.camera
-from edge.camera import CameraSettings, CameraStalled, Shot, Source, answers, is_recorded, redacted
+from edge.camera import CameraSettings, CameraStalled, Shot, Source, answers, is_recorded, redacted, told
 from edge.camera.health import CameraChanged, CameraFrozen, Health, Sign, Size
 from edge.camera.reading import Reading
 from edge.clock import Clock
@@ -236,7 +236,7 @@ class FrameGrabber:
 
     def _lost(self, error: CameraError) -> None:
         name = getattr(error, "incident", "camera_lost")
-        cause = redacted(str(error)).removeprefix(f"{self._name}: ")
+        cause = told(error, self._settings.source).removeprefix(f"{self._name}: ")
         self._set("away", cause)
         with self._frame:
             self._captures.clear()  # the gap is no part of the rate

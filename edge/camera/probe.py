@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.camera import CameraSettings, CameraStalled, Shot, Source, is_recorded, open_source, redacted
+from edge.camera import CameraSettings, CameraStalled, Shot, Source, is_recorded, open_source, redacted, told
 from edge.camera.health import Size
 from edge.camera.reading import Reading
 from edge.clock import MonotonicClock
@@ -65,7 +65,7 @@ def probe(settings: CameraSettings, seconds: float = 2.0) -> CameraReport:
         raise CameraStalled(f"{redacted(settings.source)}: hangs, beyond its timeouts")
     # A clip that is shorter than `seconds` ends early and well; one that is cut still shows what it has.
     if reading.error is not None and not (times and is_recorded(settings)):
-        raise CameraError(redacted(str(reading.error)))
+        raise CameraError(told(reading.error, settings.source))
     if not times or source is None:
         raise CameraError(f"{redacted(settings.source)}: gave no picture")
     intervals = np.diff(np.array(times)) if len(times) > 1 else np.zeros(1)

@@ -13,6 +13,7 @@ import numpy as np
 
 # Points are computed this many times finer than the specimen is kept, for smooth outlines.
 OVERSAMPLING = 2
+OUTLINE_PLACES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Relief:
 
     @property
     def distance(self) -> np.ndarray:
-        return np.hypot(self.x, self.y)
+        return cv2.magnitude(self.x, self.y)
 
     @property
     def turn(self) -> np.ndarray:
@@ -58,13 +59,18 @@ class Relief:
 
         The outline is given by its radius at some turns (0 to 1, ascending), repeated round the middle.
         """
-        place = self.turn * repeats % 1
         around = [turns[-1] - 1, *turns, turns[0] + 1], [radii[-1], *radii, radii[0]]
-        radius = np.interp(place, *around).astype(np.float32)
+        # One tooth is looked up in a table: to interpolate at every point takes four times as long.
+        places = (np.arange(OUTLINE_PLACES) + 0.5) / OUTLINE_PLACES
+        radius = np.interp(places, *around).astype(np.float32)
+        steps = np.interp(places + 1e-3, *around) - np.interp(places - 1e-3, *around)
+        steepness = (steps / 2e-3 * repeats / tau).astype(np.float32)
+        place = (self.turn * np.float32(repeats * OUTLINE_PLACES)).astype(np.int32) % OUTLINE_PLACES
+        distance = self.distance
         # Across a sloping flank the distance is shorter than along the radius.
-        steps = np.interp(place + 1e-3, *around) - np.interp(place - 1e-3, *around)
-        slope = steps / 2e-3 * repeats / tau / np.maximum(self.distance, 0.05)
-        return ((radius - self.distance) / np.sqrt(1 + slope * slope)).astype(np.float32)
+        slope = steepness[place] / np.maximum(distance, np.float32(0.05))
+        inside: np.ndarray = (radius[place] - distance) / np.sqrt(1 + slope * slope)
+        return inside
 
     def wear(self, size: float) -> np.ndarray:
         """Smooth random unevenness of about unit spread, with features of the given size."""

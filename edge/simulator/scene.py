@@ -1,7 +1,8 @@
 """Draws what the camera over a simulated belt sees at a moment."""
 
 from collections import OrderedDict
-from math import sin, tau
+from dataclasses import dataclass
+from math import ceil, sin, tau
 
 import cv2
 import numpy as np
@@ -16,15 +17,43 @@ from edge.simulator.world import World
 BELT_PX = 2048
 BLURS_KEPT = 2
 LONGEST_BLUR_PX = 64
-NOISE_PLACES = 96
+NOISE_PLACES = 256
 SHADOW_MM = 40.0
+
+NOISE_SIGMAS = 4.0
+MOST_ROOM = 64
+"""Noise brightens by at most so many levels: four standard deviations of it up to 16 levels."""
+
+LIGHT_STEP = 0.01
+"""An item is lit anew when the light along the belt has changed by so much: less than 3 levels."""
+
+# Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4).
+GOLDEN = 0x9E3779B97F4A7C15
+
+
+@dataclass(slots=True)
+class Laid:
+    """An item that lies in the picture: where its sprite's top left pixel is while the belt stands at its start.
+
+    light is the sprite's, under the light at its place across the belt; lit is what is added to the
+    picture while the light along the belt is as it was at `step`.
+    """
+
+    sprite: Sprite
+    x: int
+    y: int
+    light: np.ndarray
+    step: int = -1
+    lit: np.ndarray | None = None
 
 
 class Scene:
     """The pictures of one world. Not thread-safe: one reader draws.
 
-    Everything that can be drawn beforehand is: a long strip of belt, the light, tiles of noise, each item
-    once. A frame is then one slice of the strip, a small patch an item, and three passes of additions.
+    Everything that can be drawn beforehand is: a long strip of belt, the light, a tile of noise, each item
+    once. A frame is then a copy of a slice of the strip, a small patch an item, and one pass over the whole
+    that takes the veil away: the light that is missing along the belt, and the noise. For noise that
+    brightens, all that is drawn before that pass is `room` levels too bright.
 
     The light falls off by a part that depends on the place across the belt and one that depends on the
     place along it. The first moves with nothing, so the strip has it already; the second is taken away as
@@ -39,21 +68,25 @@ class Scene:
         self._sprites = Sprites(settings)
         self._hand = Hand(settings, self._sprites) if settings.hand else None
         self._still: dict[int, Sprite] = {}
-        self._moving: dict[int, tuple[Sprite, int, int]] = {}
+        self._moving: dict[int, Laid] = {}
         self._moving_px = 0
         self._upright = settings.direction in {"down", "up"}
         belt = _belt(settings.across_px, self._rng)
-        across, along = self._light()
-        self._strip = self._long_belt(_whole(belt * (1 - across[:, None, None])))
+        self._across, self._along = across, along = self._light()
+        # Drift and flicker change the noise with the light; at its usual strength it is as it was asked for.
+        sigma = settings.noise / settings.brightness
+        self._room = min(ceil(NOISE_SIGMAS * sigma), MOST_ROOM)
+        self._strip = self._long_belt(_whole(belt * (1 - across[:, None, None]) + self._room))
         self._strips: OrderedDict[int, np.ndarray] = OrderedDict()
-        gain = cv2.merge([_whole(255 * (1 - across[:, None] - along))] * 3)
-        self._gain = self._turned(gain)
-        dimmed = _whole(belt.mean(axis=(0, 1), dtype=np.float32) * along[:, None])
-        self._dimmed = self._turned(np.tile(dimmed, (settings.across_px, 1, 1)))
-        self._bright, self._faint = self._noise()
+        self._tone = belt.mean(axis=(0, 1), dtype=np.float32)
+        missing = np.round(self._tone * along[:, None]) + self._room
+        self._veil = self._turned(self._noisy(missing, sigma))
         thick = max(round(settings.across_px * RAIL_SHARE), 1)
-        rail = _rail(thick, self._rng)[:, None] / 255
-        self._rails = self._turned(_whole(gain[:thick] * rail)), self._turned(_whole(gain[-thick:] * rail[::-1]))
+        rail, lit = _rail(thick, self._rng)[:, None].astype(np.float32), 1 - across[:, None, None] - along[:, None]
+        self._rails = (
+            self._turned(_whole(lit[:thick] * rail + missing)),
+            self._turned(_whole(lit[-thick:] * rail[::-1] + missing)),
+        )
 
     def draw(self, at: float) -> np.ndarray:
         """The picture at a moment on the line's clock: a new uint8 [H, W, 3] BGR that the caller owns."""
@@ -61,19 +94,14 @@ class Scene:
         blur_px = round(abs(self.world.speed_mm_s(at)) * s.exposure_ms * 1e-3 * s.pixels_per_mm)
         blur_px = min(blur_px, LONGEST_BLUR_PX)
         frame = self._bare_belt(at, blur_px)
-        for _, sprite, x, y in self._laid(at, blur_px):
-            self._paste(frame, sprite, x, y)
+        for _, laid, x, y in self._laid(at, blur_px):
+            self._paste(frame, laid, x, y)
         if self._hand and (hand := self._hand.place(at - self.world.start)):
-            self._paste(frame, *hand)
+            sprite, x, y = hand
+            self._paste(frame, self._under_light(sprite, x, y), x, y)
+        cv2.subtract(frame, self._veil_at(at), dst=frame)
         if (brightness := self._brightness(at)) != 1:
             cv2.convertScaleAbs(frame, dst=frame, alpha=brightness)
-        if s.noise:
-            # Seeded by the moment: a picture does not depend on which others were drawn.
-            moment = round((at - self.world.start) * 1e6)
-            y, x = np.random.default_rng([s.seed, 2, moment]).integers(NOISE_PLACES, size=2)
-            part = np.s_[y : y + s.height, x : x + s.width]
-            cv2.add(frame, self._bright[part], dst=frame)
-            cv2.subtract(frame, self._faint[part], dst=frame)
         return frame
 
     def boxes(self, at: float) -> list[tuple[TrueItem, Box]]:
@@ -83,16 +111,17 @@ class Scene:
     def all_boxes(self, at: float) -> list[tuple[TrueItem, Box]]:
         """Every item of which a part may be in the picture; its box may reach beyond the picture's edge."""
         return [
-            (item, Box(x + sprite.solid.x, y + sprite.solid.y, sprite.solid.width, sprite.solid.height))
-            for item, sprite, x, y in self._laid(at, 0)
+            (item, Box(x + solid.x, y + solid.y, solid.width, solid.height))
+            for item, laid, x, y in self._laid(at, 0)
+            for solid in (laid.sprite.solid,)
         ]
 
     def _inside(self, box: Box) -> bool:
         s = self._settings
         return box.x >= 0 and box.y >= 0 and box.x + box.width <= s.width and box.y + box.height <= s.height
 
-    def _laid(self, at: float, blur_px: int) -> list[tuple[TrueItem, Sprite, int, int]]:
-        """The items in view with their sprites and where each sprite's top left pixel lies."""
+    def _laid(self, at: float, blur_px: int) -> list[tuple[TrueItem, Laid, int, int]]:
+        """The items in view, and where each sprite's top left pixel is at a moment."""
         items = self.world.in_view(at, SHADOW_MM)
         self._still = {item.id: self._still.get(item.id) or self._sprites.make(item) for item in items}
         kept = self._moving if self._moving_px == blur_px else {}
@@ -100,16 +129,20 @@ class Scene:
         self._moving_px = blur_px
         # The belt's own shift is rounded once, so that items never slide on its texture.
         dx, dy = self._shift(at)
-        return [
-            (item, sprite, x + dx, y + dy) for item, (sprite, x, y) in zip(items, self._moving.values(), strict=True)
-        ]
+        return [(item, laid, laid.x + dx, laid.y + dy) for item, laid in zip(items, self._moving.values(), strict=True)]
 
-    def _place(self, item: TrueItem, blur_px: int) -> tuple[Sprite, int, int]:
-        """An item's sprite, and where its top left pixel lies while the belt stands at its start."""
+    def _place(self, item: TrueItem, blur_px: int) -> Laid:
         sprite = self._still[item.id].smeared(blur_px, self._upright)
         x, y = self.world.centre_px(item, self.world.start)
         cx, cy = sprite.solid.centre
-        return sprite, round(x - cx), round(y - cy)
+        return self._under_light(sprite, round(x - cx), round(y - cy))
+
+    def _under_light(self, sprite: Sprite, x: int, y: int) -> Laid:
+        """A sprite under the light at its place across the belt."""
+        start, length = (x, sprite.light.shape[1]) if self._upright else (y, sprite.light.shape[0])
+        share = 1 - self._across.take(np.arange(start, start + length), mode="clip")
+        light = _whole(sprite.light * (share[:, None] if self._upright else share[:, None, None]))
+        return Laid(sprite, x, y, light)
 
     def _shift(self, at: float) -> tuple[int, int]:
         """How far the belt has moved in the picture since its start, in whole pixels: x and y."""
@@ -125,13 +158,21 @@ class Scene:
         near, far = self._rails
         if self._upright:
             start = -dy % BELT_PX
-            frame = cv2.subtract(strip[start : start + s.height], self._dimmed)
+            frame = strip[start : start + s.height].copy()
             frame[:, : near.shape[1]], frame[:, -far.shape[1] :] = near, far
         else:
             start = -dx % BELT_PX
-            frame = cv2.subtract(strip[:, start : start + s.width], self._dimmed)
+            frame = strip[:, start : start + s.width].copy()
             frame[: near.shape[0]], frame[-far.shape[0] :] = near, far
         return frame
+
+    def _veil_at(self, at: float) -> np.ndarray:
+        """What is taken away from the whole picture of a moment."""
+        s = self._settings
+        # By the moment alone: a picture does not depend on which others were drawn.
+        moment = round((at - self.world.start) * 1e6)
+        place = (((moment + s.seed) * GOLDEN % (1 << 64)) >> 32) % NOISE_PLACES if s.noise else 0
+        return self._veil[:, place : place + s.width] if self._upright else self._veil[place : place + s.height]
 
     def _strip_at(self, blur_px: int) -> np.ndarray:
         """The belt's strip smeared by its motion: [H, W, 3] with BELT_PX and one picture more along the belt."""
@@ -152,17 +193,27 @@ class Scene:
         """What was drawn as [across, along, 3] the way it lies in the picture."""
         return np.ascontiguousarray(drawn.transpose(1, 0, 2)) if self._upright else drawn
 
-    def _paste(self, frame: np.ndarray, sprite: Sprite, x: int, y: int) -> None:
-        """Lays a sprite into the lit picture with its top left pixel at x, y; what lies outside is left away."""
-        h, w = sprite.light.shape[:2]
+    def _paste(self, frame: np.ndarray, laid: Laid, x: int, y: int) -> None:
+        """Lays an item into the unveiled picture with its top left pixel at x, y; what lies outside is left away."""
+        h, w = laid.light.shape[:2]
         left, top = max(-x, 0), max(-y, 0)
         right, bottom = min(frame.shape[1] - x, w), min(frame.shape[0] - y, h)
         if right <= left or bottom <= top:
             return
-        part, place = np.s_[top:bottom, left:right], np.s_[y + top : y + bottom, x + left : x + right]
-        under = frame[place]
-        cv2.multiply(under, sprite.through[part], dst=under, scale=1 / 255)
-        cv2.add(under, cv2.multiply(sprite.light[part], self._gain[place], scale=1 / 255), dst=under)
+        lit = self._lit(laid, y + h // 2 if self._upright else x + w // 2)
+        under = frame[y + top : y + bottom, x + left : x + right]
+        cv2.multiply(under, laid.sprite.through[top:bottom, left:right], dst=under, scale=1 / 255)
+        cv2.add(under, lit[top:bottom, left:right], dst=under)
+
+    def _lit(self, laid: Laid, place_px: int) -> np.ndarray:
+        """What an item adds to the unveiled picture with its middle at a place along the belt."""
+        step = round(float(self._along[min(max(place_px, 0), len(self._along) - 1)]) / LIGHT_STEP)
+        if laid.lit is None or laid.step != step:
+            missing = step * LIGHT_STEP
+            lit = cv2.convertScaleAbs(laid.light, alpha=1 - missing)
+            veil = (self._tone * missing + self._room) / 255
+            laid.lit, laid.step = cv2.add(lit, _whole((255 - laid.sprite.through) * veil)), step
+        return laid.lit
 
     def _brightness(self, at: float) -> float:
         s, t = self._settings, at - self.world.start
@@ -178,19 +229,20 @@ class Scene:
         x, y = (x * share).astype(np.float32), (y * share).astype(np.float32)
         return (x, y) if self._upright else (y, x)
 
-    def _noise(self) -> tuple[np.ndarray, np.ndarray]:
-        """Two tiles of sensor noise: what is added and what is taken away."""
+    def _noisy(self, missing: np.ndarray, sigma: float) -> np.ndarray:
+        """What is taken away from each column, float32 [along, 3], with noise: uint8 [across, along, 3].
+
+        It has NOISE_PLACES rows more than the picture. Noise that brightens ends at `room`.
+        """
         s = self._settings
-        if not s.noise:
-            return np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0, 3), np.uint8)
-        shape = (s.height + NOISE_PLACES, s.width + NOISE_PLACES, 3)
-        bright, faint = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
-        # In small pieces: the tiles stay for ever, but ten times their size in floats need not.
-        for rows in np.array_split(np.arange(shape[0]), 32):
-            part = slice(rows[0], rows[-1] + 1)
-            noise = np.round(self._rng.standard_normal((len(rows), *shape[1:]), dtype=np.float32) * s.noise)
-            bright[part], faint[part] = np.clip(noise, 0, 255), np.clip(-noise, 0, 255)
-        return bright, faint
+        if not sigma:
+            return _whole(np.tile(missing, (s.across_px, 1, 1)))
+        veil = np.empty((s.across_px + NOISE_PLACES, s.along_px, 3), np.uint8)
+        # In small pieces: the tile stays for ever, but ten times its size in floats need not.
+        for rows in np.array_split(veil, 32):
+            noise = self._rng.standard_normal(rows.shape, dtype=np.float32) * np.float32(sigma)
+            rows[:] = _whole(missing + np.maximum(noise, -self._room))
+        return veil
 
 
 def _whole(levels: np.ndarray) -> np.ndarray:

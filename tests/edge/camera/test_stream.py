@@ -12,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.camera import CameraSettings, Source, open_source
+from edge.camera import CameraSettings, Source, open_source, stream
 from edge.camera.apart import Apart
 from edge.camera.probe import probe
 from edge.clock import MonotonicClock
 from edge.errors import CameraError
 from tests.edge.camera.conftest import Rig
-from tests.edge.camera.servers import HttpCamera, RtspServer, made_at, mute_server
+from tests.edge.camera.servers import HttpCamera, RtspServer, free_port, made_at, mute_server
 from tests.edge.camera.soak import Held
 
 Grab = Callable[..., Rig]
+knock = stream._knock
 
 
 @pytest.fixture
@@ -149,7 +150,7 @@ def test_a_hiccup_shorter_than_the_timeout_is_no_incident_and_late_pictures_keep
 
 def test_a_camera_that_appears_later_is_picked_up(rtsp: RtspServer, grab: Grab) -> None:
     rig = grab(source=rtsp.url)
-    assert rig.wait_for("camera_lost").cause == "cannot be opened (Connection refused)"
+    assert "nothing answers at 127.0.0.1:" in rig.wait_for("camera_lost").cause
     rtsp.start()
     rig.wait_for("camera_lost", recovered=True)
     rig.take()
@@ -300,6 +301,38 @@ def test_a_camera_that_never_answers_is_told_within_its_timeout() -> None:
         with pytest.raises(CameraError, match=r"did not answer within 1 s"):
             probe(CameraSettings(source=f"rtsp://127.0.0.1:{port}/belt", open_timeout_s=1))
         assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_process_is_started_where_nothing_listens_and_the_cause_is_told(
+    scheme: str, host: str, grab: Grab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+    popen = subprocess.Popen
+
+    def start(words: list[str], **more: object) -> object:
+        started.append(words)
+        return popen(words, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr("edge.camera.apart.subprocess.Popen", start)
+    monkeypatch.setattr("edge.camera.grabber.LAST_RETRY_S", 0.3)
+    attempts = []
+    monkeypatch.setattr(stream, "_knock", lambda settings: attempts.append(1) or knock(settings))
+    port = free_port()
+    rig = grab(source=f"{scheme}://user:secret@{host}:{port}/belt?key=secret")
+    rig.wait_for("camera_lost")
+    assert rig.grabber.take(0.8) is None
+    assert len(attempts) >= 2
+    assert not started
+    told = rig.grabber.stats().text
+    assert f"nothing answers at {host}:{port} (Connection refused)" in told
+    assert "secret" not in told
+
+
+def test_a_name_that_the_network_does_not_know_is_told() -> None:
+    with pytest.raises(CameraError, match=r"the name camera\.invalid is not known on this network"):
+        probe(CameraSettings(source="rtsp://camera.invalid/belt"))
 
 
 @pytest.mark.parametrize("scheme", ["rtsp", "http"])
