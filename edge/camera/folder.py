@@ -21,8 +21,10 @@ DEFAULT_FPS = 1.0
 class Folder:
     """The pictures of a folder, or those that a glob matches (** goes into folders), at settings.fps or 1 fps.
 
-    In natural order: 2.jpg comes before 10.jpg. A file that cannot be decoded is skipped, named in the
-    log and in `corrupt`; a folder without one good picture is refused while opening.
+    In natural order: 2.jpg comes before 10.jpg. What the folder holds when it is opened is read, once:
+    pictures that are added later are not followed. A file that cannot be read or decoded, or is gone
+    when its turn comes, is skipped, named in the log and in `corrupt`; a folder without one good
+    picture is refused while opening.
     """
 
     live = False

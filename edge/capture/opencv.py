@@ -126,16 +126,21 @@ def _set(capture: cv2.VideoCapture, wanted: dict[str, float | None]) -> list[str
         capture.set(PROPERTIES[name], value)
     has = {name: capture.get(PROPERTIES[name]) for name in asked}
     return [
-        f"{name} {_shown(name, value)} ({f'it has {_shown(name, has[name])}' if has[name] >= 0 else 'it cannot'})"
+        f"{_shown(name, value)} ({f'it has {_value(name, has[name])}' if has[name] >= 0 else 'it cannot'})"
         for name, value in asked.items()
         if abs(has[name] - value) > 0.01 * max(abs(value), 1.0)
     ]
 
 
 def _shown(name: str, value: float) -> str:
+    """A setting as it stands in [camera]."""
+    return f"{'exposure_ms' if name == 'exposure' else name} {_value(name, value)}"
+
+
+def _value(name: str, value: float) -> str:
     if name == "fourcc":
         return int(value).to_bytes(4, "little").decode("ascii", "replace")
-    return f"{value / 10:g} ms" if name == "exposure" else f"{value:g}"
+    return f"{value / 10 if name == 'exposure' else value:g}"
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,29 @@ def test_a_corrupt_picture_is_skipped_and_named(pictures: Path) -> None:
     folder = folder_of(pictures)
     assert levels_of(folder) == [1, 2, 10]
     assert [path.name for path in folder.corrupt] == ["part 3.jpg"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_picture_that_this_user_may_not_read_is_skipped_and_named(pictures: Path) -> None:
+    (pictures / "part 2.png").chmod(0)
+    folder = folder_of(pictures)
+    assert levels_of(folder) == [1, 10]
+    assert [path.name for path in folder.corrupt] == ["part 2.png"]
+
+
+def test_a_picture_that_is_gone_when_its_turn_comes_is_skipped_and_named(pictures: Path) -> None:
+    folder = folder_of(pictures)
+    (pictures / "part 2.png").unlink()
+    assert levels_of(folder) == [1, 10]
+    assert [path.name for path in folder.corrupt] == ["part 2.png"]
+
+
+def test_a_folder_that_grows_ends_with_what_it_held_when_it_was_opened(pictures: Path) -> None:
+    folder = folder_of(pictures)
+    write(pictures / "part 3.png", 3)
+    write(pictures / "part 11.png", 11)
+    assert levels_of(folder) == [1, 2, 10]
+    assert levels_of(folder_of(pictures)) == [1, 2, 3, 10, 11]
 
 
 def test_a_folder_without_one_good_picture_is_refused(tmp_path: Path) -> None:
