@@ -64,7 +64,7 @@ class Journal:
         self._lines = _open_lines(decisions)
         self._decisions_path, self._path = decisions, path
         self._database: sqlite3.Connection | None = None
-        self._run = 0
+        self._run, self._sha256 = 0, model[1]
         self._pending: list[Row] = []
         self._committed = time.monotonic()
         if path is not None:
@@ -124,7 +124,7 @@ class Journal:
     def _write(self, job: Row | Decision | None) -> None:
         if isinstance(job, Decision):
             if self._lines is not None:
-                self._lines.write(json.dumps(decision_as_dict(job)) + "\n")
+                self._lines.write(json.dumps({**decision_as_dict(job), "model_sha256": self._sha256}) + "\n")
                 self._lines.flush()
             d, box = job, json.dumps(list(asdict(job.box).values()))
             job = (

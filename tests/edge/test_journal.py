@@ -36,6 +36,8 @@ def test_what_is_told_stands_in_both_files_after_the_stop(tmp_path: Path) -> Non
     written = [json.loads(line) for line in lines.read_text().splitlines()]
     assert [one["item_id"] for one in written] == list(range(100))
     assert written[0]["box"] == {"x": 1, "y": 2, "width": 3, "height": 4}
+    assert {one["model_sha256"] for one in written} == {"abc"}
+    assert rows(tmp_path / "line.db", "runs")[0][2:] == ("m 1", "abc")
 
 
 def test_two_runs_share_one_file(tmp_path: Path) -> None:
