@@ -99,6 +99,7 @@ class HttpCamera:
 
     def __init__(self, fps: float = 30.0) -> None:
         self.fps = fps
+        self.sent = 0
         self.frozen = threading.Event()
         self.closing = threading.Event()
         camera = self
@@ -140,6 +141,7 @@ class HttpCamera:
                 handler.wfile.write(head.encode() + data + b"\r\n")
             except OSError:
                 return
+            self.sent += 1
 
 
 def picture(number: int, width: int = 640, height: int = 360) -> np.ndarray:

@@ -11,6 +11,7 @@ from statistics import median
 
 import pytest
 
+from edge.camera.grabber import FrameGrabber
 from edge.config import LineConfig
 from edge.line import Line
 from tests.edge.camera.age import measure
@@ -97,16 +98,29 @@ def test_two_lines_in_one_process_do_not_feel_each_others_cameras(tmp_path: Path
     steady = HttpCamera()
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
+    # On a busy machine a reader needs seconds to start, and a camera may rest for one: neither is the other's doing.
+    patient = {"open_timeout_s": 20.0, "read_timeout_s": 10.0}
+
+    def rates(camera: FrameGrabber, pictures: int) -> tuple[float, float]:
+        """Pictures a second that the camera sent and that its line got, over at least so many."""
+        began, sent, got = time.monotonic(), steady.sent, camera.stats().frames
+        assert until(lambda: camera.stats().frames - got >= pictures)
+        seconds = time.monotonic() - began
+        return (steady.sent - sent) / seconds, (camera.stats().frames - got) / seconds
+
     try:
-        with Line(config(tmp_path / "a", rtsp.url)) as dying, Line(config(tmp_path / "b", steady.url)) as living:
+        with (
+            Line(config(tmp_path / "a", rtsp.url, camera={"source": rtsp.url, **patient})) as dying,
+            Line(config(tmp_path / "b", steady.url, camera={"source": steady.url, **patient})) as living,
+        ):
             assert until(lambda: dying.frames > 10 and living.frames > 10)
+            sent_before, got_before = rates(living.grabber, 60)
             rtsp.kill()
             assert until(lambda: dying.grabber.stats().state == "away")
-            # Both are asked the same: the frames of the living one, just before and just after the other's death.
-            before = living.grabber.stats()
-            assert until(lambda: living.grabber.stats().frames - before.frames >= 60)
-            after = living.grabber.stats()
-            assert after.fps > 0.8 * before.fps
+            sent_after, got_after = rates(living.grabber, 60)
+            # Its own server lives in this process and slows down with the machine; its line must not beyond that.
+            assert got_after / sent_after > 0.8 * got_before / sent_before
+            assert got_after / sent_after > 0.8
             assert not [name for name in living.herald.incidents if name.startswith("camera")]
     finally:
         steady.close()
