@@ -18,18 +18,26 @@ else:
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet_libraries() -> None:
-    """Small steps are faster on one thread than shared between two, most of all on a busy machine.
+    """torch's exporter makes tqdm bars that nobody sees where tqdm is installed.
 
-    torch's exporter makes tqdm bars that nobody sees where tqdm is installed; tqdm would watch them
-    with a thread that never ends.
+    tqdm would watch them with a thread that never ends.
     """
-    import torch
-
-    torch.set_num_threads(1)
     if find_spec("tqdm"):
         from tqdm import tqdm
 
         tqdm.monitor_interval = 0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Small steps are faster on one thread than shared between two, most of all on a busy machine.
+
+    A command that a test runs in this process sets its own number, and sums over two threads round
+    otherwise than over one: the next test begins with one again.
+    """
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
