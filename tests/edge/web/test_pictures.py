@@ -16,9 +16,7 @@ from edge.demo import bundled_model
 from edge.errors import PictureError
 from edge.model import Classifier, Resize, to_pixels
 from edge.picture import decode_picture
-from edge.simulator.scene import Scene
-from edge.simulator.settings import SimulatorSettings
-from edge.simulator.world import World
+from edge.simulator.dataset import draw
 from edge.web.pictures import KEPT, MAX_PIXELS, MAX_SCANS, classify_files, decode, is_reduced, read_header
 from tests.edge.web.conftest import painted
 
@@ -120,10 +118,10 @@ def test_a_jpeg_that_is_only_just_large_enough_is_decoded_whole() -> None:
     assert decode(data, "a.jpg", (64, 64)).shape == (side - 60, side, 3)
 
 
-def enlarged() -> Iterator[tuple[str, bytes]]:
+def enlarged(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Drawn parts, which the bundled model knows, and real fruit, of which it is unsure, as a large camera has them."""
-    scene = Scene(World(SimulatorSettings(width=640, height=480)))
-    pictures = [scene.draw(2.0 + n)[120:360, 40 * n : 40 * n + 240] for n in range(8)]
+    draw(folder, 2, 9)
+    pictures = [cv2.imread(str(path)) for path in sorted(folder.glob("*/*.png"))]
     fruits = sorted((Path(__file__).resolve().parents[4] / "shared/data/fruits/test").glob("*/3*_100.jpg"))[:12]
     pictures += [cv2.imread(str(path)) for path in fruits]
     rng = np.random.default_rng(1)
@@ -137,9 +135,9 @@ def enlarged() -> Iterator[tuple[str, bytes]]:
         yield f"{n}.jpg", bytes(cv2.imencode(".jpg", large, how)[1])
 
 
-def test_the_answer_for_a_large_jpeg_is_that_for_all_of_its_pixels() -> None:
+def test_the_answer_for_a_large_jpeg_is_that_for_all_of_its_pixels(tmp_path: Path) -> None:
     classifier = Classifier(bundled_model(), "cpu")
-    files = list(enlarged())
+    files = list(enlarged(tmp_path / "parts"))
     assert all(is_reduced(data, (classifier.card.height, classifier.card.width)) for _, data in files)
     whole = classifier.classify([decode(data, name) for name, data in files])
     moved = [
