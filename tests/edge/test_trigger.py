@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.actuate import DECIDE_AHEAD_S
 from edge.belt import ConstantBelt
 from edge.camera import Shot
 from edge.clock import VirtualClock
@@ -145,7 +146,8 @@ def test_without_any_picture_every_item_is_let_pass_at_its_point_of_no_return(mo
     for decision in unseen[:5]:
         assert decision.lane == "rest"
         place = 220 + 120 * (decision.item_id - 1) + 260
-        assert decision.decided_at * 300 == pytest.approx(place, abs=2)
+        # Decided a few milliseconds before the place, so that the decision is there in time.
+        assert place - 300 * DECIDE_AHEAD_S - 1 <= decision.decided_at * 300 <= place
     assert len(unseen) >= 7
     assert line.ledger.outcomes["missed"] == 0
 
