@@ -62,10 +62,8 @@ def key_value(text: str) -> tuple[str, str]:
 
 
 def onnx_file(path: Path) -> Path:
-    """The path of a model file to write; InputError when it does not end in .onnx."""
-    if path.suffix != ".onnx":
-        raise InputError(f"{path}: the file to write must end in .onnx")
-    return path
+    """The path of a model file to write, found out before the work; InputError when it cannot be."""
+    return output_file(path, ".onnx")
 
 
 def output_file(path: Path, suffix: str | None = None) -> Path:

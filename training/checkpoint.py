@@ -3,7 +3,6 @@
 import io
 import json
 import math
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -89,6 +88,8 @@ class Progressed:
                 write_atomically(folder / "weights.pt", _to_bytes(self.best))
             write_atomically(folder / "history.json", json.dumps(history, indent=1).encode())
         except TrainingError as error:
+            if not (folder / "checkpoint.pt").exists():
+                raise TrainingError(f"{error}; no epoch is saved yet: make room and start a new run") from None
             raise TrainingError(f"{error}; the last good checkpoint stays, --resume goes on from it") from None
 
     def load(self, folder: Path) -> None:
@@ -98,8 +99,10 @@ class Progressed:
             state = torch.load(path, weights_only=True)
         except FileNotFoundError:
             raise InputError(f"{path}: no such checkpoint; the run has not finished an epoch, start it anew") from None
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        except Exception:  # torch raises whatever its unpickler meets, with paragraphs of advice to programmers
+            raise InputError(f"{path}: cannot be read, it is torn or no checkpoint; start a new run") from None
         self.network.load_state_dict(state["network"])
         if self.average:
             self.average.load_state_dict(state["average"])

@@ -25,7 +25,7 @@ from rich.progress import Progress
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
 from edge.picture import SUFFIXES
-from training.errors import DatasetError, TrainingError
+from training.errors import DatasetError, InputError, TrainingError
 from training.grouping import check_rule, draw_groups, group_names
 from training.labels import read_soft_labels
 from training.reading import read_header, read_sound
@@ -45,6 +45,8 @@ VAL_SHARE, TEST_SHARE = 0.15, 0.15
 FEWEST_A_CLASS = 5  # one picture each for validation and test, and enough left to call it training
 MAX_DEFAULT_SIZE = 224
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
+SHOWN = 10  # files left out that are named, the rest is counted
+NOT_UTF8 = "its name is not UTF-8 text; rename it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,14 @@ class Skipped:
 
     name: str
     reason: str
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """Every file that was left out, by name, and the count when there are many."""
+    lines = [f"left out: {file.name}: {file.reason}" for file in skipped[:SHOWN]]
+    if len(skipped) > SHOWN:
+        lines.append(f"left out: {len(skipped) - SHOWN} more files")
+    return lines
 
 
 @dataclass(frozen=True)
@@ -161,6 +171,8 @@ def find(root: str | Path) -> tuple[list[File], list[Skipped]]:
         raise DatasetError(f"{root}: no such folder")
     if not root.is_dir():
         raise DatasetError(f"{root}: is a file; a dataset is a folder with one folder of pictures a class")
+    if legible(str(root.resolve())) != str(root.resolve()):
+        raise DatasetError(f"{legible(str(root.resolve()))}: {NOT_UTF8}")
     folders = _folders(root)
     parts = {folder: PART_FOLDERS.get(folder.name.casefold()) for folder in folders}
     if "train" not in parts.values():
@@ -184,6 +196,17 @@ def find(root: str | Path) -> tuple[list[File], list[Skipped]]:
     return files, skipped
 
 
+def legible(name: str) -> str:
+    """A file's name as text that can be written: bytes of it that are not UTF-8 become \\x and their number."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def check_outside(root: Path, out: Path, advice: str) -> None:
+    """Raises InputError for an output inside the dataset folder that it is made from: it would become part of it."""
+    if out.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{out}: lies in the dataset {root} and would become part of it; {advice}")
+
+
 def _folders(root: Path) -> list[Path]:
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
@@ -191,17 +214,21 @@ def _folders(root: Path) -> list[Path]:
 def _stray(root: Path, folder: Path) -> list[Skipped]:
     """Pictures that lie beside the class folders instead of in one."""
     pictures = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
-    return [Skipped(p.relative_to(root).as_posix(), "lies outside the class folders") for p in pictures]
+    return [Skipped(legible(p.relative_to(root).as_posix()), "lies outside the class folders") for p in pictures]
 
 
 def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tuple[list[File], list[Skipped]]:
     files: list[File] = []
     skipped: list[Skipped] = []
     for folder in folders:
+        if legible(folder.name) != folder.name:
+            raise DatasetError(f"{legible(str(folder))}: {NOT_UTF8}")
         found = 0
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(root).as_posix()
-            if path.suffix.lower() in SUFFIXES:
+            if legible(name) != name:
+                skipped.append(Skipped(legible(name), NOT_UTF8))
+            elif path.suffix.lower() in SUFFIXES:
                 files.append(File(path, name, folder.name, part))
                 found += 1
             elif not path.name.startswith(".") and path.name.lower() not in JUNK:
@@ -389,17 +416,20 @@ def _allocate(shape: tuple[int, ...], scratch: Path | None, memory_bytes: int | 
 
 def write_split(
     root: str | Path, out: Path, seed: int, group: str | None = None, progress: Progress | None = None
-) -> dict[str, int]:
-    """Makes OUT/train, val and test with ROOT's pictures, split as training would; returns how many went where.
+) -> tuple[dict[str, int], tuple[Skipped, ...]]:
+    """Makes OUT/train, val and test with ROOT's pictures, read and split as training would.
 
-    The files are hard links where the disk allows it, else copies. Corrupt pictures are not looked for.
+    Returns how many went where, and what was left out. The files are hard links where the disk
+    allows it, else copies.
     """
     root = Path(root)
+    check_outside(root, out, "name a folder beside it")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out}: exists and is not an empty folder; name a new one")
-    files, _ = find(root)
-    parts = split(files, seed, root, group, progress)
-    for file, part in zip(files, parts, strict=True):
+    # What can be read does not depend on the size; a small one takes no memory.
+    pictures = read(root, 32, 32, Resize(), progress or Progress(disable=True))
+    parts = split(pictures.files, seed, root, group, progress)
+    for file, part in zip(pictures.files, parts, strict=True):
         words = Path(file.name).parts
         target = out / part / file.label / "_".join(words[words.index(file.label) + 1 :])
         try:
@@ -410,4 +440,4 @@ def write_split(
                 shutil.copyfile(file.path, target)
         except OSError as error:
             raise TrainingError(f"{target}: cannot be written ({error.strerror})") from None
-    return dict(Counter(parts))
+    return dict(Counter(parts)), pictures.skipped

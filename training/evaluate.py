@@ -95,7 +95,7 @@ class Evaluation:
     """A model file on a dataset. Shares are from 0 to 1; accuracy_95 is Wilson's 95 % interval.
 
     unknown is the share that the line would not sort, for want of confidence or as strange (strange
-    alone is beside it); kept_accuracy is the accuracy of the rest. confusion has a row for each true
+    alone is beside it); kept_accuracy is the accuracy of the rest, None without any. confusion has a row for each true
     class and a column for each answer, both in the order of labels.
     """
 
@@ -111,7 +111,7 @@ class Evaluation:
     calibration_error: float
     unknown: float
     strange: float
-    kept_accuracy: float
+    kept_accuracy: float | None
     p50_ms: float
     p99_ms: float
     labels: tuple[str, ...]
@@ -171,7 +171,7 @@ def summarize(
         calibration_error=calibration_error(answers.probabilities, labels),
         unknown=float(1 - known.mean()),
         strange=float(answers.strange.mean()),
-        kept_accuracy=float(right[known].mean()) if known.any() else 0.0,
+        kept_accuracy=float(right[known].mean()) if known.any() else None,
         p50_ms=latencies["first"][0],
         p99_ms=latencies["first"][1],
         labels=card.classes,

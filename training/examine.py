@@ -65,7 +65,9 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
     """Runs a model file on the pictures of a dataset that it was not trained on.
 
     Those are the dataset's test folder where it has one; its test part, by the split that the card
-    remembers, when it is the very dataset of the card; otherwise all of it.
+    remembers, when it is the very dataset of the card. Of any other folder it takes all, and says
+    that pictures which the model was trained on may be among them: one picture more or less makes
+    the folder another, and the card does not list its pictures.
     """
     classifier = Classifier(path, provider="cpu", threads=threads or cores())
     card = classifier.card
@@ -76,7 +78,7 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
             f"{root}: has a class {strangers[0]!r} that {path} does not know (it knows: {', '.join(card.classes)})"
         )
     chosen: Sequence[int] = range(len(pictures.files))
-    which = f"all of {root}, which is not what the model was trained on"
+    which = f"all of {root}; {_kinship(card, root, pictures.classes)}"
     if any(file.part == "test" for file in pictures.files) or pictures.fingerprint == card.dataset.get("fingerprint"):
         of_part = split(pictures.files, seed, root, card.dataset.get("group"), progress)
         chosen, which = [i for i, part in enumerate(of_part) if part == "test"], f"the test part of {root}"
@@ -85,6 +87,15 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
         raise DatasetError(f"{root}: has no readable picture to evaluate on")
     labels = np.array([card.classes.index(name) for name in pictures.classes])[part.labels]
     return examine_part(classifier, part, labels, root, which, progress)
+
+
+def _kinship(card: ModelCard, root: Path, classes: Sequence[str]) -> str:
+    """What is known of a folder that is not, as it stands, what the model was trained on."""
+    if not card.dataset.get("fingerprint"):
+        return "the card does not say what the model was trained on: pictures of that among these flatter it"
+    if card.dataset.get("name") == root.resolve().name and set(classes) == set(card.classes):
+        return "it was changed since the model was trained on it, and pictures that were learnt flatter it"
+    return "not the folder that the model was trained on; pictures of that among these flatter it"
 
 
 def examine_part(

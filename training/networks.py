@@ -84,6 +84,13 @@ def build_network(name: str, classes: int, weights: Path | None = None, from_scr
     return network
 
 
+def check_network(name: str, weights: Path | None) -> None:
+    """Raises InputError for a name that no network has, or a file of weights that cannot be read: before the work."""
+    _builder(name)
+    if weights:
+        _read_weights(weights)
+
+
 def load_network(name: str, classes: int, path: Path) -> Network:
     """A network with all its weights, head included, from the weights.pt of a run."""
     network = _builder(name)(classes, None, True)
@@ -215,8 +222,12 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of weights") from None
-    except Exception as error:  # torch raises whatever its unpickler meets in a file that is no state dict
-        raise InputError(f"{path}: is not a PyTorch state dict ({str(error).splitlines()[0][:100]})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except Exception:  # torch raises whatever its unpickler meets, with paragraphs of advice to programmers
+        raise InputError(
+            f"{path}: is torn, or not a PyTorch state dict; give the weights.pt of a run, or a .pth of the network"
+        ) from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path}: is not a PyTorch state dict: a mapping of names to tensors")
     return state

@@ -51,7 +51,7 @@ def promised(card: ModelCard, answers: Answers, labels: np.ndarray, promises: Pr
 def calibrate(path: Path, root: Path, out: Path, promises: Promises, progress: Progress) -> ModelCard:
     """Writes a model file anew with the thresholds, and the contract, that held-out pictures give; returns its card.
 
-    The pictures are those that `evaluate` would take: never ones that the model was trained on.
+    The pictures are those that `evaluate` would take: give a folder of fresh ones.
     """
     examination = examine(path, root, progress)
     card = promised(examination.card, examination.answers, examination.labels, promises)

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -12,7 +11,7 @@ from rich.table import Table
 from edge.model import ModelCard
 from training.charts import percent
 from training.compare import Score
-from training.data import Dataset, Skipped
+from training.data import Dataset
 from training.drift import Drifts
 from training.evaluate import Comparison, Evaluation, evaluate_whole
 from training.examine import Examination
@@ -121,14 +120,6 @@ def dataset_table(data: Dataset) -> Table:
     return table
 
 
-def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    """Every file that was left out, by name, and the count when there are many."""
-    lines = [f"left out: {file.name}: {file.reason}" for file in skipped[:SHOWN]]
-    if len(skipped) > SHOWN:
-        lines.append(f"left out: {len(skipped) - SHOWN} more files")
-    return lines
-
-
 def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     """What `evaluate` shows: the whole, each class, the worst mistakes."""
     whole = Table(box=None, show_header=False)
@@ -140,7 +131,7 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
     whole.add_row("calibration error", f"{evaluation.calibration_error:.4f}")
     whole.add_row(
         "at its thresholds",
-        f"{evaluation.unknown:.2%} become unknown; of the rest {evaluation.kept_accuracy:.2%} right",
+        f"{evaluation.unknown:.2%} become unknown; of the rest {percent(evaluation.kept_accuracy, 2)} right",
     )
     whole.add_row("latency, one thread", f"p50 {evaluation.p50_ms:.2f} ms, p99 {evaluation.p99_ms:.2f} ms")
     classes = Table(box=None)

@@ -2,6 +2,7 @@
 
 import platform
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
@@ -19,13 +20,13 @@ from training.aware import fit_aware
 from training.calibrate import calibration_error, fit_temperature, softmax
 from training.compare import Score, compare, fastest_faithful
 from training.crew import ALONE, Crew
-from training.data import Dataset, default_size, find, load
+from training.data import Dataset, check_outside, default_size, find, load
 from training.errors import InputError, TrainingError
 from training.examine import answer
 from training.export import Front, check_parity, dress, export_core, with_card, write_model
 from training.files import write_atomically
 from training.fit import fit, predict
-from training.networks import load_network
+from training.networks import check_network, load_network
 from training.novelty import learn_novelty
 from training.promises import Promises, promised
 from training.quantize import FP32, Limits, quantize, run_core, saturates
@@ -81,15 +82,26 @@ class Run:
     ) -> "Run":
         """Reads the dataset and makes a new run folder; refuses one that holds a run already.
 
+        A network that cannot be had is found out before anything is written. A folder with nothing but
+        the settings of a run that failed before its first step is as good as new.
         group is the rule by which pictures stay together when the dataset is split (training.grouping).
         All processes of a crew do this; the first alone writes.
         """
-        if crew.leads and (folder / "settings.json").exists():
+        check_outside(root, folder, "name a run folder beside it")
+        if crew.leads and _holds_a_run(folder):
             raise InputError(f"{folder}: holds a run already; name a new folder, or remove it")
+        check_network(settings.network, Path(settings.weights) if settings.weights else None)
         size = size or default_size(find(root)[0])
         resize = Resize()
+        new = not folder.exists()
         _make(folder)
-        data = load(root, size, size, resize, settings.seed, progress, scratch=folder, group=group)
+        try:
+            data = load(root, size, size, resize, settings.seed, progress, scratch=folder, group=group)
+        except (TrainingError, InputError):
+            if new:
+                with suppress(OSError):  # it is empty, or it stays
+                    folder.rmdir()
+            raise
         run = RunSettings(
             dataset=str(root.resolve()),
             fingerprint=data.fingerprint,
@@ -263,6 +275,10 @@ class Run:
         write_model(model, card, path)
         answers = answer(Classifier(path, provider="cpu"), data.val, self.progress)
         write_model(model, promised(card, answers, data.val.labels, promises), path)
+
+
+def _holds_a_run(folder: Path) -> bool:
+    return (folder / "settings.json").exists() and {path.name for path in folder.iterdir()} != {"settings.json"}
 
 
 def _make(folder: Path) -> None:

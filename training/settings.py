@@ -1,13 +1,17 @@
 """All that decides the result of a fit besides the pictures, typed, from flags or from a TOML file."""
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.augment import AugmentSettings
 from training.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class FitSettings(BaseModel):
@@ -63,7 +67,7 @@ class FitSettings(BaseModel):
         """Settings from a TOML file, where one is named, and the words of a command, which weigh more.
 
         augment holds single values of the augmentation as text. Raises InputError, which names the
-        file or flag and the key, when something does not fit.
+        file or the command and the key of everything that does not fit.
         """
         given = _read(file) if file else {}
         varied = given.pop("augment", {})
@@ -73,15 +77,38 @@ class FitSettings(BaseModel):
         try:
             return cls.choose(**given, augment=varied | augment)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            from_flag = first["loc"][0] in flags or (len(first["loc"]) > 1 and first["loc"][1] in augment)
-            place = "the command" if from_flag or not file else str(file)
-            known = AugmentSettings if first["loc"][0] == "augment" else cls
-            said = first["msg"][0].lower() + first["msg"][1:]
-            if first["type"] == "extra_forbidden":
-                said = f"is no setting (there are: {', '.join(known.model_fields)})"
-            raise InputError(f"{place}: {key} {said}") from None
+            said = []
+            for wrong in error.errors():
+                place = wrong["loc"]
+                typed = flags.get(str(place[0])) is not None or (len(place) > 1 and place[1] in augment)
+                where = "the command" if typed or not file else str(file)
+                fields = (AugmentSettings if place[0] == "augment" else cls).model_fields
+                said.append(f"{where}: {'.'.join(map(str, place))} {_in_words(wrong, fields)}")
+            raise InputError("; ".join(said)) from None
+
+
+def _in_words(wrong: "ErrorDetails", fields: Iterable[str]) -> str:
+    """What does not fit, as pydantic found it, in plain words; fields are the settings that there are."""
+    kind, limits = wrong["type"], wrong.get("ctx", {})
+    bounds = {
+        "greater_than": ("gt", "above"),
+        "greater_than_equal": ("ge", "at least"),
+        "less_than": ("lt", "below"),
+        "less_than_equal": ("le", "at most"),
+    }
+    if kind == "extra_forbidden":
+        return f"is no setting (there are: {', '.join(fields)})"
+    if kind in bounds:
+        key, word = bounds[kind]
+        wanted = f"{word} {limits[key]:g}"
+    elif kind == "literal_error":
+        wanted = f"{limits['expected']}"
+    else:
+        kinds = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+        wanted = next((words for start, words in kinds.items() if kind.startswith(start)), "")
+    if not wanted:
+        return wrong["msg"][0].lower() + wrong["msg"][1:]
+    return f"must be {wanted}, not {wrong['input']!r}"
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
@@ -109,6 +110,11 @@ def test_package_split_and_draw_do_what_they_say(
         ("build {shapes} --out {tmp}/a.onnx --lr much", 2, "'much' is not a number"),
         ("build {shapes} --out {tmp}/a.onnx --run {finished}", 2, "holds a run already; name a new folder"),
         ("build {shapes} --out {tmp}/a.onnx --weights {tmp}/none.pt", 2, "none.pt: no such file of weights"),
+        ("build {shapes} --out {tmp}/file/a.onnx", 2, "file is not a folder that can be written to"),
+        ("build {shapes} --out {tmp}/a.onnx --provider tensorrt", 2, "--provider: tensorrt is not installed here"),
+        ("build {shapes} --out {tmp}/a.onnx --run {shapes}/run", 2, "run: lies in the dataset"),
+        ("fit {shapes} --out {shapes}/run", 2, "run: lies in the dataset"),
+        ("split {shapes} {shapes}/in", 2, "in: lies in the dataset"),
         ("build {shapes}", 2, "the following arguments are required: --out"),
         ("fit {shapes} --out {tmp}/file", 1, "file: cannot be made"),
         ("fit {shapes} --out {tmp}/none --resume", 2, "is not a run folder"),
@@ -141,6 +147,27 @@ def test_a_wrong_input_gets_one_clear_sentence_and_an_exit_status(
     shown = capsys.readouterr().err.strip().splitlines()
     assert says in shown[-1]
     assert "Traceback" not in "\n".join(shown)
+
+
+@pytest.mark.parametrize("wrong", [("--network", "lenet"), ("--weights", "none.pt"), ("--weights", "{other}")])
+def test_a_fit_that_failed_at_its_first_step_leaves_its_folder_to_the_corrected_command(
+    wrong: tuple[str, str], shapes: Path, tmp_path: Path
+) -> None:
+    torch.save({"backbone.other": torch.zeros(1)}, tmp_path / "other.pt")
+    words = ["fit", str(shapes), "--out", str(tmp_path / "run"), *TINY, "--epochs", "1", "--track", "none"]
+    assert main([*words, wrong[0], wrong[1].format(other=tmp_path / "other.pt")]) == 2
+    assert main(words) == 0
+    assert main(words) == 2
+
+
+def test_a_build_without_a_report_leaves_none_of_an_earlier_model(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for suffix in (".html", ".json"):
+        (tmp_path / "a.onnx").with_suffix(suffix).write_text("of the model before")
+    assert main(["build", str(shapes), "--out", "a.onnx", "--no-report", *TINY, "--epochs", "1"]) == 0
+    assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.md", "a.onnx"]
 
 
 def test_every_command_s_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,7 +12,7 @@ from edge.model import Resize, to_pixels
 from edge.picture import read_picture
 from tests.training.pictures import SHAPES, draw, write_pictures
 from training.data import Dataset, default_size, find, load, read, write_split
-from training.errors import DatasetError
+from training.errors import DatasetError, InputError
 
 
 def opened(root: Path, progress: Progress, seed: int = 0, size: int = 32) -> Dataset:
@@ -132,12 +133,55 @@ def test_the_default_size_fits_the_pictures(side: int, size: int, tmp_path: Path
 def test_a_split_can_be_written_as_folders_that_load_to_the_same_parts(
     shapes: Path, tmp_path: Path, progress: Progress
 ) -> None:
-    counts = write_split(shapes, tmp_path / "parted", seed=3)
+    counts, skipped = write_split(shapes, tmp_path / "parted", seed=3)
+    assert skipped == ()
     assert counts == {"train": 84, "val": 18, "test": 18}
     direct, parted = opened(shapes, progress, seed=3), opened(tmp_path / "parted", progress)
     assert {f"test/{name}" for name in direct.test.names} == set(parted.test.names)
     with pytest.raises(DatasetError, match="not an empty folder"):
         write_split(shapes, tmp_path / "parted", seed=3)
+
+
+def test_a_split_draws_what_training_draws_and_leaves_out_what_cannot_be_read(
+    tmp_path: Path, progress: Progress
+) -> None:
+    root = write_pictures(tmp_path / "set", dict.fromkeys(SHAPES, 12))
+    (root / "disc" / "003.png").write_bytes((root / "disc" / "003.png").read_bytes()[:60])
+    counts, skipped = write_split(root, tmp_path / "parted", seed=3)
+    direct = opened(root, progress, seed=3)
+    assert [file.name for file in skipped] == ["disc/003.png"]
+    assert sum(counts.values()) == 35
+    for part, names in (("train", direct.train.names), ("val", direct.val.names), ("test", direct.test.names)):
+        made = {
+            path.relative_to(tmp_path / "parted" / part).as_posix()
+            for path in (tmp_path / "parted").glob(f"{part}/*/*")
+        }
+        assert made == set(names)
+
+
+def test_a_split_into_the_dataset_itself_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    root = write_pictures(tmp_path / "set", dict.fromkeys(SHAPES, 6))
+    with pytest.raises(InputError, match=r"in: lies in the dataset .*set and would become part of it"):
+        write_split(root, root / "in", seed=0)
+    assert sorted(path.name for path in root.iterdir()) == sorted(SHAPES)
+
+
+def test_a_name_that_is_not_utf8_is_left_out_and_shown_with_its_bytes(tmp_path: Path, progress: Progress) -> None:
+    root = write_pictures(tmp_path / "set", dict.fromkeys(SHAPES, 6))
+    odd = Path(os.fsdecode(os.fsencode(root / "disc") + b"/\xff.png"))
+    try:
+        shutil.copy(root / "disc" / "000.png", odd)
+    except OSError:
+        pytest.skip("this file system takes no name that is not UTF-8")
+    dataset = opened(root, progress)
+    assert [(file.name, file.reason) for file in dataset.skipped] == [
+        ("disc/\\xff.png", "its name is not UTF-8 text; rename it")
+    ]
+    odd.rename(Path(os.fsdecode(os.fsencode(root) + b"/\xe9.png")))
+    assert opened(root, progress).skipped[0].name == "\\xe9.png"
+    (root / "disc").rename(Path(os.fsdecode(os.fsencode(root) + b"/\xfc")))
+    with pytest.raises(DatasetError, match=r"set/\\xfc: its name is not UTF-8"):
+        opened(root, progress)
 
 
 def broken(root: Path, how: str) -> Path:

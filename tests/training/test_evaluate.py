@@ -1,12 +1,19 @@
+import dataclasses
+import io
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from rich.console import Console
 from rich.progress import Progress
 
 from tests.training.pictures import SHAPES, write_pictures
 from training.compare import Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError
-from training.evaluate import evaluate
+from training.evaluate import evaluate, summarize
+from training.examine import examine
+from training.report import evaluation_tables
 from training.run import Run
 
 
@@ -60,12 +67,36 @@ def test_other_pictures_are_all_evaluated_and_every_mistake_is_named(
     lie.rename(root / "stripe" / "a-disc.png")
     evaluation = evaluate(finished / "fp32.onnx", root, progress)
     assert evaluation.count == 10
-    assert "all of" in evaluation.pictures
+    assert evaluation.pictures.startswith(f"all of {root}; not the folder that the model was trained on")
     assert any(
         (mistake.picture, mistake.truth, mistake.called) == ("stripe/a-disc.png", "stripe", "disc")
         for mistake in evaluation.mistakes
     )
     assert {row.name: row.pictures for row in evaluation.classes} == {"disc": 6, "stripe": 4}
+
+
+def test_a_folder_changed_since_the_training_is_never_called_unseen(
+    finished: Path, shapes: Path, tmp_path: Path, progress: Progress
+) -> None:
+    root = tmp_path / shapes.name
+    shutil.copytree(shapes, root)
+    (root / "disc" / "000.png").unlink()
+    examination = examine(finished / "fp32.onnx", root, progress)
+    assert len(examination.part) == 119
+    assert examination.which == (
+        f"all of {root}; it was changed since the model was trained on it, and pictures that were learnt flatter it"
+    )
+
+
+def test_where_nothing_is_sorted_no_share_of_it_is_right(finished: Path, shapes: Path, progress: Progress) -> None:
+    examination = examine(finished / "fp32.onnx", shapes, progress)
+    strange = np.ones(len(examination.part), bool)
+    answers = dataclasses.replace(examination.answers, strange=strange)
+    evaluation = summarize(dataclasses.replace(examination, answers=answers), progress)
+    assert evaluation.kept_accuracy is None
+    shown = Console(file=io.StringIO(), width=200)
+    shown.print(evaluation_tables(evaluation)[0])
+    assert "100.00% become unknown; of the rest – right" in shown.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_a_test_folder_is_what_is_evaluated_where_there_is_one(
@@ -77,8 +108,6 @@ def test_a_test_folder_is_what_is_evaluated_where_there_is_one(
 
 
 def test_a_class_that_the_model_does_not_know_is_refused(finished: Path, shapes: Path, progress: Progress) -> None:
-    import shutil
-
     root = shapes.parent / "strangers"
     shutil.copytree(shapes / "disc", root / "triangle")
     with pytest.raises(DatasetError, match=r"'triangle' that .*fp32\.onnx does not know \(it knows: disc"):

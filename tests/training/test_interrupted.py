@@ -14,9 +14,10 @@ import torch
 from rich.progress import Progress
 
 from edge.model import Resize
+from training.crew import ALONE
 from training.data import Dataset, load
 from training.errors import InputError, TrainingError
-from training.fit import fit
+from training.fit import begin, fit
 from training.run import Run
 from training.settings import FitSettings
 
@@ -108,5 +109,12 @@ def test_a_full_disk_is_said_and_leaves_the_last_good_checkpoint_to_resume_from(
 
 def test_a_checkpoint_that_cannot_be_read_is_named(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 torn")
-    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read"):
+    with pytest.raises(InputError, match=r"checkpoint\.pt: cannot be read, it is torn or no .*; start a new run$"):
         fit(dataset, SETTINGS, tmp_path, progress, resume=True)
+
+
+def test_a_disk_that_takes_not_even_the_first_epoch_promises_no_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "full").write_text("no folder can be made below a file")
+    with pytest.raises(TrainingError, match=r"no epoch is saved yet: make room and start a new run") as said:
+        begin(dataset, SETTINGS, ALONE).save(tmp_path / "full" / "run", kept=True)
+    assert "--resume" not in str(said.value)

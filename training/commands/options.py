@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from training.arguments import between, whole_from
+from training.errors import InputError
 
 if TYPE_CHECKING:
     from training.quantize import Limits
@@ -73,7 +74,10 @@ def limit_options(parser: argparse.ArgumentParser) -> None:
 
 
 def limits_of(options: argparse.Namespace) -> "Limits":
-    """The limits that were given."""
+    """The limits that were given; InputError, before the work, for a provider that is not installed here."""
+    from edge.engines import installed
     from training.quantize import Limits
 
+    if options.provider not in installed():
+        raise InputError(f"--provider: {options.provider} is not installed here (installed: {', '.join(installed())})")
     return Limits(options.max_drop / 100, options.max_class_drop / 100, options.provider, options.target)

@@ -125,10 +125,12 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _split(options: argparse.Namespace) -> None:
-    from training.data import write_split
+    from training.data import skipped_lines, write_split
 
     with progress_bars() as progress:
-        counts = write_split(options.dataset, options.out, options.seed, options.group, progress)
+        counts, skipped = write_split(options.dataset, options.out, options.seed, options.group, progress)
+        for line in skipped_lines(skipped):
+            progress.console.print(line, soft_wrap=True, highlight=False, markup=False)
     print(f"{options.out}: " + ", ".join(f"{part} {counts.get(part, 0)}" for part in ("train", "val", "test")))
 
 

@@ -98,7 +98,13 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="how pictures are varied, as rotate_deg=5 flip=false",
     )
-    add("--settings", type=Path, metavar="FILE.toml", help="all of these in a file; what the command says weighs more")
+    add(
+        "--settings",
+        type=Path,
+        metavar="FILE.toml",
+        help="these in a file, as weight_decay = 0.01, except size, group, crop-margin, name and track; "
+        "what the command says weighs more",
+    )
     add("--crop-margin", type=between(0, 2), default=0.1, metavar="SHARE", help="room around an item (default: 0.1)")
     add("--name", help="the model's name (default: from the file's or folder's)")
     add(
@@ -120,15 +126,19 @@ def _build(options: argparse.Namespace) -> None:
         from training.files import write_atomically
         from training.report import candidates_table, comparison_table, model_page, promise_lines
 
+        limits = limits_of(options)
         run = _start(options, folder, options.name or out.stem, progress)
         run.fit(tracker=tracker)
         run.export()
-        run.quantize(limits_of(options), options.aware)
+        run.quantize(limits, options.aware)
         card, scores = run.ship(out)
         page = out.with_suffix(".md")
         write_atomically(page, model_page(card, scores, options.command, out).encode())
         shipped = card.test["shipped"]
-        if not options.no_report:
+        if options.no_report:
+            for stale in (out.with_suffix(".html"), out.with_suffix(".json")):  # of a model that was here before
+                stale.unlink(missing_ok=True)
+        else:
             page = out.with_suffix(".html")
             _report(options, run, out, run.fp32 if shipped == "int8" else run.int8, progress)
         tracker.model(out, {key: float(value) for key, value in card.test[shipped].items()})
@@ -176,7 +186,8 @@ def _quantize(options: argparse.Namespace) -> None:
         from training.report import candidates_table
         from training.run import Run
 
-        path, card = Run.open(options.folder, progress).quantize(limits_of(options), options.aware)
+        limits = limits_of(options)
+        path, card = Run.open(options.folder, progress).quantize(limits, options.aware)
     Console().print(candidates_table(card))
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {card.quantization['calibration']}; {_ships(card)}")
 
@@ -219,8 +230,9 @@ def _start(
 ) -> "Run":
     """A new run from the words of the command line; what was read and what was left out is said."""
     from training.crew import ALONE
+    from training.data import skipped_lines
     from training.promises import Promises
-    from training.report import dataset_table, skipped_lines
+    from training.report import dataset_table
     from training.run import Run
     from training.settings import FitSettings
 
@@ -233,7 +245,7 @@ def _start(
     size, crew = options.size, crew or ALONE
     run = Run.start(folder, options.dataset, name, settings, progress, size, margin, group, promises, crew)
     for line in skipped_lines(run.data.skipped):
-        progress.console.print(line, soft_wrap=True, highlight=False)
+        progress.console.print(line, soft_wrap=True, highlight=False, markup=False)
     progress.console.print(dataset_table(run.data))
     progress.console.print(f"{settings.network} at {run.settings.size} x {run.settings.size}", highlight=False)
     return run
