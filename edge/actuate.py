@@ -11,7 +11,6 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import repeat
 
 from edge.belt import Belt
@@ -20,6 +19,8 @@ from edge.clock import Clock, VirtualClock
 from edge.config import LaneSettings, LineConfig
 from edge.confirm import SHIFT, Confirm
 from edge.eyes import Edge
+from edge.geometry import Geometry
+from edge.hangs import Hangs
 from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
@@ -41,37 +42,6 @@ HAND_OVER_AHEAD_S = 0.004
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
 PUSHES_WAITING = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Where along the belt things happen, in millimetres from the camera's centre line, and how exactly.
-
-    end_mm is where an item that nobody pushed counts as passed; nearest_mm the first diverter.
-    """
-
-    half_view_mm: float
-    nearest_mm: float
-    end_mm: float
-    reach_mm: float
-    tolerance_mm: float
-    lead_s: float
-
-    @classmethod
-    def of(cls, config: LineConfig, outputs: Mapping[str, Output], half_view_mm: float) -> "Geometry":
-        diverters = [lane for lane in config.lanes if lane.output and lane.distance_mm]
-        places = [lane.distance_mm or 0.0 for lane in diverters]
-        reach = config.decide.reach_mm
-        end = max([half_view_mm, *places]) + reach
-        leads = [outputs[lane.output].settings.lead_ms / 1e3 for lane in diverters if lane.output]
-        return cls(
-            half_view_mm=half_view_mm,
-            nearest_mm=min(places, default=end),
-            end_mm=end,
-            reach_mm=reach,
-            tolerance_mm=config.decide.tolerance_mm or reach / 4,
-            lead_s=max(leads, default=0.0),
-        )
 
 
 class Hand:
@@ -110,6 +80,7 @@ class Hand:
         self._late_s = 0.0
         self._last_push: dict[str, float] = {}
         self._failing: dict[str, str] = {}
+        self._hangs = Hangs(outputs, clock)
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
@@ -128,9 +99,15 @@ class Hand:
             self._lock.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        for worker in self._workers.values():
-            for actuation in worker.stop(timeout_s / 2):
-                self._unfired(actuation, "output_stopped", "the line was stopped before the push was made")
+        for name, worker in self._workers.items():
+            left = worker.stop(timeout_s / 2)
+            with self._lock:
+                hangs = (item_id := self._hangs.item(name)) is not None
+                if item_id is not None and (life := self._ledger.get(item_id)):
+                    self._stuck(life, name)
+                cause = self._hangs.sentence(name) if hangs else "the line was stopped before the push was made"
+            for actuation in left:
+                self._unfired(actuation, "output_stuck" if hangs else "output_stopped", cause)
         with self._lock:
             for life in self._ledger:
                 if life.todo == "confirm":
@@ -144,8 +121,8 @@ class Hand:
             self.geometry = Geometry.of(self._config, self._outputs, along / 2 / belt.pixels_per_mm)
 
     def trouble(self) -> str | None:
-        """Which output failed at its last push, and how, and why none is used; None when all are well."""
-        failing = list(filter(None, (*dict(self._failing).values(), self.confirm.held)))
+        """Which output failed at its last push or is stuck in it, and why none is used; None when all are well."""
+        failing = list(filter(None, (*dict(self._failing).values(), *self._hangs.sentences(), self.confirm.held)))
         return "; ".join(failing) if failing else None
 
     def margin_s(self, life: Life) -> float:
@@ -165,10 +142,20 @@ class Hand:
             life.due_at = self._belt.when(mm + self.geometry.end_mm, now)
         elif life.todo == "confirm":
             life.due_at = self.confirm.due_at(life)
+        elif self._threaded:
+            life.due_at = self._awaited_until(life, now)
         else:
             life.due_at = math.inf
         if life.due_at < self._planned:
             self._lock.notify_all()
+
+    def _awaited_until(self, life: Life, now: float) -> float:
+        """When a push that was handed over is given up: its place has gone by, or its output does not come back."""
+        lane = self._lane_of(life)
+        if lane.output and self._hangs.item(lane.output) == life.item.id:
+            return self._hangs.given_up_at(lane.output)
+        gone_mm = life.item.item_mm + (lane.distance_mm or 0.0) + self.geometry.tolerance_mm
+        return self._belt.when(gone_mm, now) - self.lead_s(lane)
 
     def replan(self) -> None:
         """The belt changed its ways: every due moment is predicted anew."""
@@ -268,6 +255,9 @@ class Hand:
         decision, item = life.decision, life.item
         assert decision is not None
         lane = self._lanes[decision.lane]
+        if life.todo == "await":
+            self._waited_in_vain(life, lane.output or "")
+            return None
         life.todo, life.due_at, life.pushed_at = "await", math.inf, self._clock.now()
         actuation = Actuation(
             item_id=item.id,
@@ -281,6 +271,8 @@ class Hand:
         )
         if not self.permit.given or self.confirm.held:
             self.end(life, "passed")
+        elif self._hangs.is_stuck(actuation.output):
+            self._missed(life, "output_stuck", self._hangs.sentence(actuation.output))
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
         elif self.unseen(item, lane.name):
@@ -288,15 +280,49 @@ class Hand:
                 life, "diverter_blocked", f"nobody has seen what lies in the reach of lane {lane.name}'s diverter"
             )
         else:
+            self.plan(life)
             return actuation
         return None
+
+    def _waited_in_vain(self, life: Life, name: str) -> None:
+        """A push that was handed over has not been made in time; the lock is held."""
+        at = self._hangs.item(name)
+        if at == life.item.id:
+            self._stuck(life, name)
+        elif self._hangs.is_stuck(name):
+            self._missed(life, "output_stuck", self._hangs.sentence(name))
+        else:
+            busy = "was not ready" if at is None else f"was still at item {at}'s push"
+            self._missed(life, "missed_deadline", f"outputs.{name} {busy} when item {life.item.id}'s place went by")
+
+    def _stuck(self, life: Life, name: str) -> None:
+        """An output does not come back from an item's push: what became of the item nobody knows."""
+        self._hangs.give_up(name)
+        action = "the item is not counted as sorted; this output's items go on to the default lane until it does"
+        self._herald.tell("output_stuck", "output", self._hangs.sentence(name), action, life.item.id)
+        self.end(life, "confirmed" if life.exit_seen else "missed")
 
     def _hand_over(self, actuation: Actuation) -> None:
         if not self._workers[actuation.output].put(actuation):
             self._unfired(actuation, "output_overrun", f"{PUSHES_WAITING} pushes wait at outputs.{actuation.output}")
 
     def _push(self, actuation: Actuation) -> None:
-        """In the output's own thread: the last moments, the last look at the belt, then the push itself."""
+        """In the output's own thread: one push from its taking up to its end, unless its place has gone by."""
+        name = actuation.output
+        with self._lock:
+            if self._ledger.get(actuation.item_id) is None:
+                return  # given up while it waited here: it is never made late
+            self._hangs.begin(name, actuation.item_id)
+        try:
+            self._push_in_time(actuation)
+        finally:
+            with self._lock:
+                back = self._hangs.come_back(name)
+            if back:
+                self._herald.tell("output_stuck", "output", back, "pushes are made again", recovered=True)
+
+    def _push_in_time(self, actuation: Actuation) -> None:
+        """The last moments, the last look at the belt, then the push itself."""
         output = self._outputs[actuation.output]
         lead_s = output.settings.lead_ms / 1e3
         if not self._await(actuation, lead_s):
@@ -319,6 +345,9 @@ class Hand:
             self._unfired(actuation, "output_failed", self._failing[output.name])
             return
         self._failing.pop(output.name, None)
+        with self._lock:
+            if self._hangs.is_stuck(output.name):
+                return  # the item has ended without it
         self._on_fired(actuation, now)
         self._herald.fired(actuation, now)
         with self._lock:

@@ -125,7 +125,8 @@ class Herald:
         seen = self.incidents[incident.name]
         if seen <= 3 or seen % 100 == 0:
             times = f" (seen {seen} times)" if seen > 3 else ""
-            _log.warning("%s: %s; %s%s", incident.name, incident.cause, incident.action, times)
+            name = f"{incident.name} is over" if incident.recovered else incident.name
+            _log.warning("%s: %s; %s%s", name, incident.cause, incident.action, times)
         self.journal.incident(incident)
         if self.web:
             self.web.incident(incident)

@@ -32,8 +32,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_column()
     latency, lateness = summary["latency_ms"], summary["lateness_ms"]
     if truth:
-        accuracy = "no item has ended" if truth["sort_accuracy"] is None else _share(truth["sort_accuracy"])
-        table.add_row("sort accuracy", f"{accuracy} of {truth['items']} items, {truth['misplaced']} misplaced")
+        said = f"{_share(truth['sort_accuracy'])} of {truth['items']} items, {truth['misplaced']} misplaced"
+        table.add_row("sort accuracy", "-, for no item has ended" if truth["sort_accuracy"] is None else said)
     table.add_row("items", f"{summary['items']} born, {summary['on_belt']} still on the belt")
     table.add_row("outcomes", ", ".join(f"{name} {count}" for name, count in outcomes.items()))
     table.add_row("decisions", ", ".join(f"{name} {count}" for name, count in reasons.items()))

@@ -37,6 +37,9 @@ class Watch:
     def start(self) -> None:
         if self._web:
             self._web.start()
+        if not self._line.permit.armed:
+            cause, action = "line.start_armed is false", "everything goes to the default lane until somebody arms them"
+            self._herald.tell("outputs_disarmed", "output", cause, action)
         self._thread.start()
 
     def stop(self) -> None:

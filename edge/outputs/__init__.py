@@ -42,6 +42,11 @@ class Output(ABC):
         self.name = name
         self.settings = settings
 
+    @property
+    def called(self) -> str:
+        """What a push calls, for a sentence about it: the output's kind, or the user's function."""
+        return self.settings.type
+
     @abstractmethod
     def fire(self, actuation: Actuation) -> None:
         """Pushes now, for actuation.pulse_s seconds; raises OutputError when it could not."""

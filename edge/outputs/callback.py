@@ -22,6 +22,10 @@ class Callback(Output):
         super().__init__(name, settings)
         self._function = load_function(self.settings.function, f"outputs.{name}.function")
 
+    @property
+    def called(self) -> str:
+        return self.settings.function
+
     def fire(self, actuation: Actuation) -> None:
         self._call(actuation.decision)
 

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 from edge.config import LineConfig
 from edge.model import Classifier
 from edge.web.album import Album
-from edge.web.bodies import BadBody, read_body
+from edge.web.bodies import BadBody, read_body, read_json
 from edge.web.channel import to_json
 from edge.web.guard import guard
 from edge.web.history import History
@@ -32,6 +32,7 @@ _log = logging.getLogger("sortline.web")
 PICTURE_WAIT_S = 2.0
 MAX_EDGE_AGE_MS = 5000
 COMMANDS = {"pause": {"paused": bool}, "arm": {"armed": bool}}
+KINDS = {bool: "true or false"}
 
 
 def create_app(
@@ -145,7 +146,7 @@ def _add_page(app: Flask, hub: Hub, shadow: Shadow | None) -> None:
 
     @app.post("/commands")
     def command() -> ResponseReturnValue:
-        hub.command(_command(request.get_json()))
+        hub.command(_command(read_json(request)))
         return jsonify({"status": "sent"}), 202
 
     @app.post("/incidents/<int:number>/clear")
@@ -163,7 +164,7 @@ def _add_eyes(app: Flask, hub: Hub, config: LineConfig) -> None:
         arrived = time.monotonic()
         if name not in told:
             raise NotFound("There is no photo-eye of type http by that name")
-        content = request.get_json()
+        content = read_json(request)
         age_ms = content.get("age_ms", 0) if isinstance(content, dict) and content.keys() <= {"age_ms"} else None
         if isinstance(age_ms, bool) or not isinstance(age_ms, int | float) or not 0 <= age_ms <= MAX_EDGE_AGE_MS:
             raise BadBody(400, f"age_ms must be 0 to {MAX_EDGE_AGE_MS}, and there is no other key")
@@ -187,7 +188,7 @@ def _command(content: Any) -> dict[str, Any]:
     if keys is None:
         raise BadBody(400, f"command must be one of: {', '.join(COMMANDS)}")
     if content.keys() != {"command", *keys} or not all(isinstance(content[k], kind) for k, kind in keys.items()):
-        raise BadBody(400, f"{name} needs: {', '.join(f'{k} ({kind.__name__})' for k, kind in keys.items())}")
+        raise BadBody(400, f"{name} needs: {', '.join(f'{k} ({KINDS[kind]})' for k, kind in keys.items())}")
     return dict(content)
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from flask import Request
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 MAX_PICTURES = 16
+_NOT_JSON = "The body is not JSON"
 
 
 class BadBody(HTTPException):
@@ -58,11 +59,18 @@ def read_body(request: Request) -> Asked:
     return Asked(uploads, several, _top(request), _crop(request))
 
 
-def _from_json(request: Request) -> tuple[list[Upload], bool]:
+def read_json(request: Request) -> Any:
+    """The body as JSON; raises BadBody, 400 or 415, when it is not, nests too deep, or is not said to be JSON."""
     try:
-        content: Any = request.get_json(cache=False)
+        return request.get_json(cache=False)
+    except UnsupportedMediaType:
+        raise BadBody(415, _NOT_JSON) from None
     except (BadRequest, RecursionError):
-        raise BadBody(400, "The body is not JSON") from None
+        raise BadBody(400, _NOT_JSON) from None
+
+
+def _from_json(request: Request) -> tuple[list[Upload], bool]:
+    content = read_json(request)
     if not isinstance(content, dict) or not {"image", "images"} & content.keys():
         raise BadBody(400, 'The body must be {"image": "<base64>"} or {"images": ["<base64>", ...]}')
     if "image" in content:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from edge.web.album import Album, AlbumFull
-from edge.web.bodies import BadBody
+from edge.web.bodies import BadBody, read_json
 from edge.web.hub import Hub
 
 _log = logging.getLogger("sortline.web")
@@ -19,7 +19,7 @@ def add_labels(app: Flask, hub: Hub, album: Album | None, classes: tuple[str, ..
 
     @app.post("/labels")
     def label() -> ResponseReturnValue:
-        item_id, name = _read(request.get_json(), classes)
+        item_id, name = _read(read_json(request), classes)
         kept = hub.kept(item_id)
         if kept is None:
             raise NotFound("This item is not among the last ones")

@@ -78,10 +78,11 @@ def decode(data: bytes, name: str, enough: tuple[int, int] | None = None) -> np.
     header = read_header(data)
     if header is None or min(header.width, header.height) < 1:
         raise PictureError(f"{name}: {_NO_PICTURE}")
-    if header.width * header.height > MAX_PIXELS or max(header.width, header.height) > MAX_SIDE:
-        raise PictureError(
-            f"{name}: is {header.width} x {header.height} pixels; at most {MAX_PIXELS // 1_000_000} million are taken"
-        )
+    size = f"{name}: is {header.width} x {header.height} pixels"
+    if header.width * header.height > MAX_PIXELS:
+        raise PictureError(f"{size}; at most {MAX_PIXELS // 1_000_000} million are taken")
+    if max(header.width, header.height) > MAX_SIDE:
+        raise PictureError(f"{size}; a side may have at most {MAX_SIDE}")
     if header.kind != "jpeg":
         return decode_picture(data, name)
     if data.count(b"\xff\xda") > MAX_SCANS:

@@ -27,7 +27,8 @@ MAX_WAITING = 256  # events; beyond it the oldest is dropped and counted
 KEPT_EVENTS = 120  # told again to a web side that was started again, so its page does not come back empty
 MAX_CROP_SIDE = 224  # a crop twice that and larger is thinned out: no model takes more
 PING_S = 1.0
-SILENCE_S = 20.0  # a web side that has not said a word for this long hangs
+SILENCE_S = 5.0  # a web side that has not said a word for this long, not even to a ping, hangs
+START_S = 20.0  # so long it may take to say its first word: it loads its model before
 RESTARTS, WINDOW_S = 5, 60.0  # so many restarts in so many seconds, then it stays down
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 EXIT_S = 0.6
@@ -56,10 +57,10 @@ class WebSide:
     No method waits for the web side: the state and the picture are slots in which the newest wins,
     decisions and incidents a bounded queue that drops its oldest (`dropped` counts them). When the
     process dies or hangs the line goes on; it is started again, on the same port, RESTARTS times in
-    WINDOW_S seconds, and each death is an incident `web_died`.
+    WINDOW_S seconds, and each death is an incident: `web_stuck` when it hung, else `web_died`.
 
     facts never change while the line runs and are sent first. on_command is called, on a thread of
-    this object, with each command that a person gave on the page; on_incident with each `web_died`.
+    this object, with each command that a person gave on the page; on_incident with each of those incidents.
     """
 
     def __init__(
@@ -159,7 +160,7 @@ class WebSide:
     def _supervise(self) -> None:
         deaths: deque[float] = deque()
         while not self._stopping.is_set():
-            cause = self._one_life()
+            name, cause = self._one_life()
             # A process manager may end both processes at once: then this line is about to stop too.
             if self._stopping.wait(BACKOFF_S[min(len(deaths), len(BACKOFF_S) - 1)]):
                 return
@@ -168,19 +169,19 @@ class WebSide:
             while deaths and now - deaths[0] > WINDOW_S:
                 deaths.popleft()
             gives_up = len(deaths) > RESTARTS
-            self._report("web_died", cause, "it stays down" if gives_up else "it is started again")
+            self._report(name, cause, "it stays down" if gives_up else "it is started again")
             if gives_up:
                 self._socket.close()
                 return
 
-    def _one_life(self) -> str:
-        """Starts the process, serves it until it ends, and says how it ended."""
+    def _one_life(self) -> tuple[str, str]:
+        """Starts the process, serves it until it ends; the incident that its end is, and its cause."""
         ours, theirs = socket.socketpair()
         try:
             process = self._spawn(theirs)
         except OSError as error:
             ours.close()
-            return f"the web side could not be started ({error.strerror})"
+            return "web_died", f"the web side could not be started ({error.strerror})"
         finally:
             theirs.close()
         channel = Channel(ours)
@@ -197,7 +198,8 @@ class WebSide:
             self._changed.notify_all()
         sender.join()
         channel.close()
-        return _end(process, now=hung or self._stopping.is_set(), hung=hung)
+        cause = _end(process, now=hung or self._stopping.is_set(), hung=hung)
+        return "web_stuck" if hung else "web_died", cause
 
     def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         listening, channel = self._socket.fileno(), theirs.fileno()
@@ -215,13 +217,19 @@ class WebSide:
 
     def _receive(self, channel: Channel) -> bool:
         """Handles what the web side says until it ends; True when it stopped talking instead."""
+        silent_s, most_s = 0.0, START_S
         while True:
             try:
-                message, _ = channel.receive(SILENCE_S)
+                message, _ = channel.receive(PING_S)
             except ChannelClosed:
                 return False
             except TimeoutError:
-                return True
+                # Counted ping by ping: when both processes were held (Ctrl-Z), only one of them has gone by.
+                silent_s += PING_S
+                if silent_s >= most_s:
+                    return True
+                continue
+            silent_s, most_s = 0.0, SILENCE_S
             if message.get("kind") == "want_picture":
                 self.wants_picture = message["on"]
             elif message.get("kind") == "command":
@@ -296,7 +304,7 @@ def _end(process: subprocess.Popen[bytes], now: bool, hung: bool) -> str:
         process.kill()
         process.wait()
     if hung:
-        return f"the web side did not answer for {SILENCE_S:.0f} s and was ended"
+        return "the web side did not answer any more and was ended"
     if process.returncode < 0:
         return f"the web side was ended by signal {-process.returncode} ({signal.strsignal(-process.returncode)})"
     return f"the web side ended with status {process.returncode}"

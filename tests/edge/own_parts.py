@@ -8,6 +8,13 @@ from edge.errors import OutputError
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
 
+let_go = threading.Event()
+
+
+def hang(decision: Decision) -> None:
+    """A user's function that does not come back until it is let go."""
+    let_go.wait(20)
+
 
 class BladeSettings(OutputSettings):
     angle: float = Field(default=45, ge=0, le=90)

@@ -1,6 +1,8 @@
 """The hand: every item acted on at its own millimetre, never late, and ended exactly once."""
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +13,13 @@ from edge.belt import ConstantBelt
 from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.ledger import Ledger, Life
+from edge.outputs.callback import Callback
 from edge.records import Actuation, Box, Decision, Incident, Item, Scope
+from tests.edge import own_parts
 from tests.edge.own_parts import Blade, Slow
 
 SPEED = 500.0
+SLOW_SPEED = 50.0  # a machine that is busy for a moment carries nothing past its place
 
 
 def config(**gate: object) -> LineConfig:
@@ -59,8 +64,10 @@ class Bench:
     def fired(self, actuation: Actuation, fired_at: float) -> None:
         pass
 
-    def tell(self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None) -> None:
-        self.incidents.append(Incident(name, scope, self.clock.now(), 0.0, cause, action, item_id))
+    def tell(
+        self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None, *, recovered: bool = False
+    ) -> None:
+        self.incidents.append(Incident(name, scope, self.clock.now(), 0.0, cause, action, item_id, recovered))
 
     def bear(self, item_id: int, item_mm: float, length_mm: float = 20.0) -> Life:
         with self.lock:
@@ -271,3 +278,82 @@ def test_a_slow_output_delays_no_other_and_the_hand_stops_in_time() -> None:
         slow.go_on.set()
         hand.stop()
     assert ledger.outcomes["fired"] == 2
+
+
+class Hung:
+    """A running hand whose only output calls a function that does not come back until it is let go."""
+
+    def __init__(self) -> None:
+        own_parts.let_go.clear()
+        self.config = config(type="callback", function="tests.edge.own_parts:hang")
+        self.clock, self.ledger, self.told = MonotonicClock(), Ledger(), Bench()
+        self.fired: list[int] = []
+        self.began = self.clock.now()
+        output = Callback("gate", self.config.outputs["gate"])
+        belt = ConstantBelt(SLOW_SPEED, self.began)
+        self.hand = Hand(
+            self.config, {"gate": output}, self.ledger, belt, self.clock, self.told,  # type: ignore[arg-type]
+            resolve=lambda life: None, on_fired=lambda push, at: self.fired.append(push.item_id),
+        )  # fmt: skip
+        self.hand.start()
+
+    def send(self, item_id: int, in_s: float) -> None:
+        """An item that comes to the diverter after so many seconds."""
+        now = self.clock.now()
+        item_mm = (now + in_s - self.began) * SLOW_SPEED - 400
+        with self.ledger.lock:
+            life = self.ledger.bear(Item(item_id, 0, now, 0.0, Box(0, 0, 9, 9), item_mm, 10.0))
+            decision = Decision(item_id, "good", "x", 1.0, {}, "classified", 0, now, now, None, 0.0, Box(0, 0, 9, 9))
+            self.ledger.decide(life, decision)
+            self.hand.follow(life)
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def hung() -> Iterator[Hung]:
+    hung = Hung()
+    yield hung
+    own_parts.let_go.set()
+    hung.hand.stop()
+
+
+def test_an_output_that_hangs_is_named_while_the_line_runs_and_its_items_are_missed(hung: Hung) -> None:
+    hung.send(1, 0.1)
+    hung.send(2, 0.3)
+    hung.send(3, 2.5)
+    wait_for(lambda: hung.told.ends.keys() == {1, 2, 3})
+    assert set(hung.told.ends.values()) == {"missed"}
+    assert hung.ledger.balanced()
+    named = [(one.name, one.item_id) for one in hung.told.incidents]
+    assert named == [("missed_deadline", 2), ("output_stuck", 1), ("output_stuck", 3)]
+    assert "outputs.gate: tests.edge.own_parts:hang has not come back for" in hung.told.incidents[1].cause
+    assert "tests.edge.own_parts:hang has not come back" in (hung.hand.trouble() or "")
+
+
+def test_an_output_that_comes_back_makes_no_late_push_and_is_used_again(hung: Hung) -> None:
+    hung.send(1, 0.1)
+    hung.send(2, 0.3)
+    wait_for(hung.hand.trouble)
+    own_parts.let_go.set()
+    wait_for(lambda: hung.told.incidents[-1].recovered)
+    assert hung.told.incidents[-1].name == "output_stuck"
+    assert "has come back after" in hung.told.incidents[-1].cause
+    assert hung.hand.trouble() is None
+    hung.send(3, 0.5)
+    wait_for(lambda: 3 in hung.told.ends)
+    assert hung.fired == [3]
+    assert hung.told.ends == {1: "missed", 2: "missed", 3: "fired"}
+
+
+def test_a_stop_during_a_hang_names_the_hang(hung: Hung) -> None:
+    hung.send(1, 0.1)
+    wait_for(lambda: hung.hand._hangs.item("gate") == 1)
+    hung.hand.stop()
+    assert hung.told.ends == {1: "missed"}
+    assert [one.name for one in hung.told.incidents] == ["output_stuck"]

@@ -149,6 +149,21 @@ def test_arming_is_told_with_a_name_and_every_item_carries_its_ledger(model: Pat
     assert set(spent[0]) == {"waiting", "finding", "queueing", "classifying", "voting", "margin", "output"}
 
 
+def test_a_line_that_starts_disarmed_says_so_once_and_its_arming_reads_as_the_end_of_that(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    line = Line(config(model, "red", line={"start_armed": False}))
+    try:
+        line.start()
+        obey(line, {"command": "arm", "armed": True})
+    finally:
+        line.stop()
+    told = [one for one in line.herald.recent if one.name == "outputs_disarmed"]
+    assert [one.recovered for one in told] == [False, True]
+    assert "line.start_armed" in told[0].cause
+    assert "outputs_disarmed is over: somebody armed the outputs" in caplog.text
+
+
 def test_a_jammed_diverter_is_an_incident_and_sorting_goes_on(model: Path) -> None:
     outputs = {
         "gate": {"type": "tests.edge.own_parts:Blade", "fails": True},

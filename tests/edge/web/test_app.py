@@ -47,6 +47,29 @@ def test_a_part_that_is_not_well_is_named(client: FlaskClient, hub: Hub) -> None
     assert response.get_json()["parts"]["camera"]["text"] == "no picture for 3 s"
 
 
+# Bodies
+
+
+@pytest.mark.parametrize("path", ["/commands", "/labels", "/predict"])
+@pytest.mark.parametrize("body", ["[" * 100_000, "{"])
+def test_a_body_that_is_no_json_or_nests_without_end_is_refused_in_one_sentence(
+    client: FlaskClient, path: str, body: str
+) -> None:
+    response = client.post(path, data=body, content_type="application/json")
+    assert (response.status_code, response.get_json()) == (400, {"error": "The body is not JSON"})
+
+
+def test_a_body_of_no_stated_kind_is_refused_in_the_same_sentence(client: FlaskClient) -> None:
+    for path in ("/commands", "/labels"):
+        response = client.post(path, data="{}")
+        assert (response.status_code, response.get_json()) == (415, {"error": "The body is not JSON"})
+
+
+def test_a_command_says_what_it_needs_in_words(client: FlaskClient) -> None:
+    response = client.post("/commands", json={"command": "arm", "armed": "yes"})
+    assert (response.status_code, response.get_json()) == (400, {"error": "arm needs: armed (true or false)"})
+
+
 # The page
 
 

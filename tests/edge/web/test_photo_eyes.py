@@ -45,3 +45,9 @@ def test_a_wrong_body_is_refused(client: FlaskClient, told: list[dict[str, Any]]
 
 def test_an_eye_that_is_not_told_over_http_is_not_found(client: FlaskClient) -> None:
     assert client.post("/eyes/reds", json={}).status_code == 404
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, "{"])
+def test_a_body_that_is_no_json_is_refused(client: FlaskClient, body: str) -> None:
+    response = client.post("/eyes/trigger", data=body, content_type="application/json")
+    assert (response.status_code, response.get_json()) == (400, {"error": "The body is not JSON"})

@@ -70,6 +70,16 @@ def test_a_picture_that_would_fill_the_memory_is_refused_by_its_header(size: tup
         decode(bomb_png(*size), "bomb.png")
 
 
+@pytest.mark.parametrize(
+    ("size", "limit"), [((40_001, 1), "side may have at most 30000"), ((8_000, 8_000), "40 million")]
+)
+def test_a_picture_that_is_refused_for_its_size_is_told_the_limit_that_it_hit(
+    size: tuple[int, int], limit: str
+) -> None:
+    with pytest.raises(PictureError, match=limit):
+        decode(bomb_png(*size), "bomb.png")
+
+
 def test_the_limit_lets_a_large_camera_through() -> None:
     assert 7952 * 5000 < MAX_PIXELS < 50_000_000
 

@@ -175,7 +175,7 @@ def test_a_web_side_that_dies_comes_back_on_its_port_and_remembers(tmp_path: Pat
 
 
 def test_a_web_side_that_hangs_is_ended_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(side_module, "SILENCE_S", 3.0)
+    monkeypatch.setattr(side_module, "SILENCE_S", 2.0)
     before = children()
     line = Started(tmp_path)
     line.side.start()
@@ -184,7 +184,9 @@ def test_a_web_side_that_hangs_is_ended_and_started_again(tmp_path: Path, monkey
         line.get("healthz")
         os.kill(first, signal.SIGSTOP)
         wait_for(lambda: line.incidents)
+        assert line.incidents[0].name == "web_stuck"
         assert "did not answer" in line.incidents[0].cause
+        assert line.incidents[0].action == "it is started again"
         assert wait_for(lambda: children() - before - {first})
         assert line.get("healthz") == {"status": "ok"}
     finally:
