@@ -61,9 +61,12 @@ def key_value(text: str) -> tuple[str, str]:
     return key, value
 
 
-def onnx_file(path: Path) -> Path:
-    """The path of a model file to write, found out before the work; InputError when it cannot be."""
-    return output_file(path, ".onnx")
+def onnx_file(path: Path, source: Path | None = None) -> Path:
+    """The path of a model file to write, found out before the work; InputError when it cannot be, or is source."""
+    output_file(path, ".onnx")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"--out {path}: is the model that is read; name another file, so that it stays as it is")
+    return path
 
 
 def output_file(path: Path, suffix: str | None = None) -> Path:

@@ -32,14 +32,20 @@ Builder = Callable[[int, dict[str, Tensor] | None, bool], Network]  # classes, s
 
 
 def list_networks(pattern: str = "*", timm_too: bool = False) -> list[str]:
-    """The names that fit a pattern with * and ?: sortline's own, torchvision's, timm's where wanted and installed."""
+    """The names that fit a pattern with * and ?: sortline's own, torchvision's, timm's where wanted and installed.
+
+    InputError where there is none.
+    """
     theirs = torchvision.models.list_models(module=torchvision.models)
     names = [*OWN, *(name for name in theirs if not name.startswith(NO_LINEAR_END))]
     if timm_too and find_spec("timm"):
         import timm
 
         names += [TIMM + name for name in timm.list_models()]
-    return [name for name in names if fnmatch(name.removeprefix(TIMM), pattern)]
+    fitting = [name for name in names if fnmatch(name.removeprefix(TIMM), pattern)]
+    if not fitting:
+        raise InputError(f"no network's name fits {pattern!r}; part of a name is found with stars, as in '*net*'")
+    return fitting
 
 
 def _builder(name: str) -> Builder:

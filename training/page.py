@@ -95,9 +95,11 @@ def render(examination: Examination, evaluation: Evaluation, command: str, made:
 
 def picture(pixels: np.ndarray, longest: int) -> str:
     """RGB pixels, uint8 [h, w, 3], as a data URI, reduced to a longer side of at most so many."""
-    scale = longest / max(pixels.shape[:2])
-    if scale < 1:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = pixels.shape[:2]
+    scale = longest / max(height, width)
+    if scale < 1:  # a strip many times longer than wide keeps a pixel of its width
+        size = max(round(scale * width), 1), max(round(scale * height), 1)
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     _, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, 85))
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode()
 

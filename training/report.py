@@ -9,6 +9,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge.model import ModelCard
+from training.calibrate import FLOOR
 from training.charts import percent
 from training.compare import Score
 from training.data import Dataset
@@ -95,10 +96,16 @@ def promise_lines(card: ModelCard) -> list[str]:
     for name, its in contract.classes.items():
         if its.promised:
             continue
-        if its.pictures < contract.fewest:
+        if not its.pictures:
             lines.append(
-                f"{name}: too few pictures to promise {contract.purity:.2%}: it was called on {its.pictures} "
-                f"held-out pictures, and {contract.fewest} without a mistake are needed"
+                f"{name}: {contract.purity:.2%} cannot be promised: on none of the {contract.pictures} held-out "
+                f"pictures does its answer reach {FLOOR:g}, the lowest threshold there is"
+            )
+        elif its.pictures < contract.fewest:
+            lines.append(
+                f"{name}: too few pictures to promise {contract.purity:.2%}: it was called, with {FLOOR:g} or more, "
+                f"on {its.pictures} held-out picture{'s' if its.pictures != 1 else ''}, and {contract.fewest} without "
+                f"a mistake {'are' if contract.fewest != 1 else 'is'} needed"
             )
         else:
             lines.append(

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, SortlineError
 from edge.model import cut
 from edge.records import Box
 from edge.simulator.arrivals import FOREIGN, class_names
@@ -33,7 +34,7 @@ def draw(
     noise, speed, direction and scale, as large as they come or size x size pixels. foreign objects go
     into the folder beside out whose name ends in -foreign, as they are no class. items is a folder of
     class folders with real pictures to cut the items from. The same seed draws the same pictures.
-    Raises ConfigError when out holds class folders already.
+    Raises ConfigError when out holds class folders already, SortlineError when it cannot be written to.
     """
     labels = class_names(SimulatorSettings(items=items))
     folders = {label: out / label for label in labels}
@@ -42,15 +43,17 @@ def draw(
         wanted[FOREIGN] = foreign
         folders[FOREIGN] = out.with_name(f"{out.name}-{FOREIGN}")
     for folder in folders.values():
-        if folder.is_dir() and any(folder.iterdir()):
-            raise ConfigError(f"{folder}: holds pictures already; name a new folder or empty this one")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            if folder.is_dir() and any(folder.iterdir()):
+                raise ConfigError(f"{folder}: holds pictures already; name a new folder or empty this one")
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SortlineError(f"{folder}: cannot be made ({error.strerror})") from None
     written: Counter[str] = Counter()
     for label, crop in crops(seed, foreign / (foreign + per_class * len(labels)), items):
         if written[label] < wanted.get(label, 0):
             path = folders[label] / f"{written[label]:05d}.png"
-            if not cv2.imwrite(str(path), crop if size is None else _resized(crop, size)):
-                raise ConfigError(f"{path}: cannot be written")
+            _write(path, crop if size is None else _resized(crop, size))
             written[label] += 1
         if all(written[name] >= count for name, count in wanted.items()):
             return dict(sorted(written.items()))
@@ -103,6 +106,16 @@ def _as_found(box: Box, rng: np.random.Generator, settings: SimulatorSettings) -
     bottom = min(box.y + box.height + off[3] + shadow, settings.height)
     x, y = round(left), round(top)
     return Box(x, y, max(round(right) - x, 1), max(round(bottom) - y, 1))
+
+
+def _write(path: Path, crop: np.ndarray) -> None:
+    """As PNG. OpenCV's own writing would keep the reason of a failure to itself."""
+    try:
+        path.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)  # half a picture would be taken for one
+        raise SortlineError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _resized(crop: np.ndarray, size: int) -> np.ndarray:

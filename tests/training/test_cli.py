@@ -126,6 +126,22 @@ def test_package_split_and_draw_do_what_they_say(
         ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16", 2, "must name at least two classes"),
         ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --mean 1 2", 2, "--mean: takes one"),
         ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --std 0", 2, "--std: must not be 0"),
+        (
+            "package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --std nan",
+            2,
+            "--std: nan is not a number",
+        ),
+        ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --mean inf", 2, "--mean: inf is not"),
+        ("package {tmp}/file --out {tmp}/b.onnx --labels {tmp}/file --size 16 --std 1e-30", 2, "--std: must not be 0"),
+        (
+            "package {tmp}/m.onnx --out {tmp}/m.onnx --labels {tmp}/file --size 16",
+            2,
+            "m.onnx: is the model that is read",
+        ),
+        ("calibrate {tmp}/m.onnx {shapes} --out {tmp}/empty/../m.onnx", 2, "m.onnx: is the model that is read"),
+        ("networks zzz", 2, "no network's name fits 'zzz'"),
+        ("draw {tmp}/file", 1, "cannot be made (Not a directory)"),
+        ("draw /proc/parts", 1, "/proc/parts/bolt: cannot be made"),
         ("split {shapes} {finished}", 2, "is not an empty folder"),
         ("draw {shapes} --pictures-per-class 0", 2, "'0' is not a whole number from 1 up"),
         ("bake {shapes}", 2, "invalid choice: 'bake'"),
@@ -138,6 +154,7 @@ def test_a_wrong_input_gets_one_clear_sentence_and_an_exit_status(
     (tmp_path / "empty" / "cat").mkdir(parents=True)
     (tmp_path / "empty" / "dog").mkdir(parents=True)
     (tmp_path / "file").write_text("a file")
+    (tmp_path / "m.onnx").write_text("a customer's only model")
     write_pictures(tmp_path / "other", dict.fromkeys(SHAPES, 6))
     try:
         code = main(words.format(tmp=tmp_path, shapes=shapes, finished=finished).split())
@@ -146,6 +163,7 @@ def test_a_wrong_input_gets_one_clear_sentence_and_an_exit_status(
     assert code == status
     shown = capsys.readouterr().err.strip().splitlines()
     assert says in shown[-1]
+    assert (tmp_path / "m.onnx").read_text() == "a customer's only model"
     assert "Traceback" not in "\n".join(shown)
 
 

@@ -1,5 +1,8 @@
 import csv
+import errno
 import json
+import os
+import shlex
 import shutil
 import stat
 import struct
@@ -16,7 +19,7 @@ from edge.picture import read_picture
 from tests.training.scenes import CLASSES, HEIGHT, PARTS, SCENES, WIDTH, crops, draw_scene, items, write_scenes
 from training.cli import main
 from training.data import find
-from training.errors import DatasetError, InputError
+from training.errors import DatasetError, InputError, TrainingError
 from training.importing.run import Imported, import_pictures, spellings
 
 EXPORTS = Path(__file__).parent / "exports"
@@ -227,7 +230,7 @@ def test_whatever_cannot_be_read_is_listed_file_by_file_and_the_rest_is_imported
     assert reasons["belt_00.png box 2 (belt_00.xml)"] == "is cut short; the end of the picture is missing"
     assert reasons["belt_01.xml"] == "no picture 'belt_01.png' is there"
     assert "was labelled on a picture of 640 x 96 pixels, but the file has 128 x 96" in reasons.values()
-    assert "could not convert string to float: 'left'" in reasons["belt_03.xml"]
+    assert "'left' is not a number" in reasons["belt_03.xml"]
     assert "its box (200, 27, 228, 63) has nothing of the picture in it" in reasons["belt_03.png box 1 (belt_03.xml)"]
     assert "is not well-formed XML" in reasons["belt_04.xml"]
     assert reasons["belt_04.png"] == reasons["unseen.png"] == "has no label"
@@ -242,7 +245,7 @@ YOLO_LINES = {
     "9 0.5 0.5 0.2 0.2": "class number 9 has no name",
     "0 0.5 0.5 0.2": "has 3 numbers after the class",
     "0 64 48 20 20": "is in pixels",
-    "bolt 0.5 0.5 0.2 0.2": "invalid literal",
+    "bolt 0.5 0.5 0.2 0.2": "'bolt' is not a class number",
     "0 nan 0.5 0.2 0.2": "is not a finite number",
     "0 0.5 0.5 0 0.2": "has nothing of the picture in it",
 }
@@ -287,7 +290,9 @@ def test_a_class_under_two_spellings_is_pointed_out_and_can_be_joined(tmp_path: 
     made = imported(folder, progress)
     (note,) = made.notes
     assert note.startswith("probably one class under several names: 'Bolt' (1), 'bolt' (2), 'bolts' (1); --rename")
-    joined = import_pictures(folder, tmp_path / "joined", progress, rename={"Bolt": "bolt", "bolts": "bolt"})
+    words = shlex.split(note.partition("; ")[2].removesuffix(" makes them one"))
+    assert words == ["--rename", "Bolt=bolt", "--rename", "bolts=bolt"]
+    joined = import_pictures(folder, tmp_path / "joined", progress, rename=dict(w.split("=") for w in words[1::2]))
     assert not joined.notes
     assert {one.label for one in joined.written} == set(CLASSES)
     with pytest.raises(InputError, match=r"--rename: no item is of a class 'Bolts' \(there are: Bolt, bolt, bolts"):
@@ -411,6 +416,155 @@ def test_a_bottomless_json_is_refused_by_name(tmp_path: Path, progress: Progress
     made = imported(folder, progress)
     assert "instances_train.json" in " ".join(left_out(made))
     assert len(made.written) == 4
+
+
+COCO_ENTRIES: dict[str, tuple[str, object, str]] = {
+    "a number as annotation": ("annotations", 3, "annotation number 5: is no object with fields"),
+    "no category": ("annotations", {"id": 77, "image_id": 1}, "annotation 77: has no category_id"),
+    "a list as id": (
+        "annotations",
+        {"id": 78, "image_id": [1], "category_id": 1},
+        "annotation 78: its image_id is neither a number nor a text",
+    ),
+    "a number as box": (
+        "annotations",
+        {"id": 79, "bbox": 5},
+        "annotation 79: its bbox is no list of numbers",
+    ),
+    "half a point": (
+        "annotations",
+        {"id": 80, "segmentation": [[1, 2, 3]]},
+        "annotation 80: its segmentation has 3 numbers, not pairs of them",
+    ),
+    "no points": (
+        "annotations",
+        {"id": 81, "segmentation": [[]]},
+        "annotation 81: its segmentation has 0 numbers, not pairs of them",
+    ),
+    "flat points": (
+        "annotations",
+        {"id": 82, "segmentation": [1, 2]},
+        "annotation 82: its segmentation is no list of outlines",
+    ),
+    "no file": ("images", {"id": 90}, "image 90: has no file_name"),
+    "text as image": ("images", "belt.png", "image number 3: is no object with fields"),
+    "no name": ("categories", {"id": 91}, "category 91: has no name"),
+    "a list as name": ("categories", {"id": 92, "name": []}, "category 92: its name is neither a number nor a text"),
+}
+
+
+@pytest.mark.parametrize("entry", COCO_ENTRIES)
+def test_a_wrong_entry_of_coco_is_named_and_the_others_are_read(entry: str, tmp_path: Path, progress: Progress) -> None:
+    kind, wrong, says = COCO_ENTRIES[entry]
+    folder = export("datumaro-coco", tmp_path)
+    path = folder / "annotations" / "instances_val.json"
+    content = json.loads(path.read_text())
+    if kind == "annotations" and isinstance(wrong, dict):
+        wrong = {**{key: content[kind][0][key] for key in ("image_id", "category_id")}, **wrong}
+        if entry == "no category":
+            del wrong["category_id"]
+    content[kind].append(wrong)
+    path.write_text(json.dumps(content))
+    made = imported(folder, progress)
+    assert len(made.written) == 12
+    (one,) = made.left_out
+    assert one.name == "annotations/instances_val.json"
+    assert one.reason == says.replace("number 5", f"number {len(content[kind])}").replace(
+        "number 3", f"number {len(content[kind])}"
+    )
+
+
+def test_a_coco_file_whose_lists_are_none_is_refused_with_one_sentence(tmp_path: Path, progress: Progress) -> None:
+    folder = export("datumaro-coco", tmp_path)
+    path = folder / "annotations" / "instances_val.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": 5}))
+    made = imported(folder, progress)
+    assert left_out(made)[source_name(path, folder)] == "is not COCO's (its annotations are no list)"
+    assert len(made.written) == 10
+
+
+def source_name(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def test_an_import_s_own_folder_can_be_imported_again(tmp_path: Path, progress: Progress) -> None:
+    first = imported(export("labelimg-voc", tmp_path), progress)
+    again = import_pictures(first.out, tmp_path / "again", progress)
+    assert again.format == "folders"
+    assert pixels(again) == pixels(first)
+    assert not again.left_out
+
+
+def test_an_output_inside_the_source_is_refused_before_anything_is_made(tmp_path: Path, progress: Progress) -> None:
+    folder = export("labelimg-voc", tmp_path)
+    with pytest.raises(DatasetError, match="lies inside"):
+        import_pictures(folder, folder / "deep" / "sub", progress)
+    assert not (folder / "deep").exists()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_after_a_disk_that_was_full_no_half_dataset_is_left(
+    there: bool, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, out = export("labelimg-voc", tmp_path), tmp_path / "out"
+    if there:
+        out.mkdir()
+    real = os.fsync
+    written = []
+
+    def fsync(file: int) -> None:
+        written.append(file)
+        if len(written) > 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(TrainingError, match=r"/out/.*: cannot be written \(No space left on device\)"):
+        import_pictures(folder, out, progress)
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, *(["out"] if there else [])}
+    assert not there or not list(out.iterdir())
+    monkeypatch.undo()
+    assert len(import_pictures(folder, out, progress).written) == 12
+
+
+def test_a_picture_that_a_list_puts_into_two_classes_is_named(tmp_path: Path, progress: Progress) -> None:
+    folder = whole("csv", tmp_path)
+    with (folder / "list.csv").open("a", newline="") as file:
+        file.write(f"pictures/{SCENES[0]}.png,odd,{PARTS[SCENES[0]]}\n")
+    made = imported(folder, progress)
+    first = items(SCENES[0])[0].label
+    names = ", ".join(sorted([first, "odd"]))
+    assert f"pictures/{SCENES[0]}.png: is told to be of 2 classes, {names}; it was put into each of them" in made.notes
+
+
+def test_a_cell_without_an_end_is_named_with_its_file_and_line(tmp_path: Path, progress: Progress) -> None:
+    folder = whole("csv", tmp_path)
+    (folder / "more.csv").write_text('file,class\n\na.png,"' + "x" * 200_000 + "\n")
+    reason = left_out(imported(folder, progress))["more.csv"]
+    assert reason.startswith("line 3: has a cell of more than 131072 characters")
+
+
+def test_an_empty_number_of_a_list_is_named_with_its_line(tmp_path: Path, progress: Progress) -> None:
+    folder = whole("csv", tmp_path)
+    (folder / "more.csv").write_text(f"file,x1,y1,x2,y2,class\n\npictures/{SCENES[0]}.png,1,,20,20,bolt\n")
+    assert left_out(imported(folder, progress))["more.csv"] == "line 3: an empty field is not a number"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nc: 3\nnames: [a, b\nx: y\n", "line 3: is not YAML (expected ',' or ']', but got ':')"),
+        ("names: \x01", "is not YAML (it holds a character that YAML does not allow)"),
+        ("names: 2023-99-99", "is not YAML (it holds a date or a number that cannot be)"),
+        ("[" * 5000, "is nested too deeply to be a label file"),
+    ],
+)
+def test_a_yaml_file_that_cannot_be_read_gets_one_whole_sentence(
+    text: str, says: str, tmp_path: Path, progress: Progress
+) -> None:
+    folder = export("labelimg-yolo", tmp_path)
+    (folder / "data.yaml").write_text(text)
+    assert left_out(imported(folder, progress))["data.yaml"] == says
 
 
 def unclear(how: str, root: Path) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ import pytest
 from rich.progress import Progress
 
 from edge.errors import PictureError
-from edge.model import Classifier
+from edge.model import Classifier, ClassPurity, ModelCard, Purity
 from edge.picture import read_picture
 from tests.edge.tiny_model import write_model
 from training.cli import main
@@ -23,6 +23,8 @@ from training.drift import measure_drifts
 from training.errors import InputError
 from training.evaluate import evaluate
 from training.examine import examine
+from training.page import picture as thumbnail
+from training.report import promise_lines
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AWKWARD = "a <b> & 'c'"
@@ -243,3 +245,20 @@ def test_a_browser_shows_it_whole_in_either_theme_and_on_paper(
     heads = browser.execute_script("return [...document.querySelectorAll('h2')].map((h) => h.textContent)")
     assert len(heads) == 10
     assert "int8 against fp32" in heads
+
+
+@pytest.mark.parametrize("shape", [(1, 5000, 3), (5000, 1, 3)])
+def test_a_strip_of_one_pixel_still_has_a_thumbnail(shape: tuple[int, int, int]) -> None:
+    assert thumbnail(np.zeros(shape, np.uint8), 224).startswith("data:image/jpeg;base64,")
+
+
+def test_a_class_whose_answers_stay_below_every_threshold_is_not_told_to_take_more_pictures() -> None:
+    unsure = ClassPurity(promised=False, threshold=0.7, pictures=0, wrong=0)
+    few = ClassPurity(promised=False, threshold=0.7, pictures=1, wrong=0)
+    contract = Purity(
+        purity=0.9, confidence=0.9, pictures=40, fewest=22, unknown=1.0, classes={"bolt": unsure, "nut": few}
+    )
+    bolt, nut = promise_lines(ModelCard.model_construct(purity=contract))
+    assert "on none of the 40 held-out pictures does its answer reach 0.5" in bolt
+    assert "too few" not in bolt
+    assert "on 1 held-out picture, and 22 without a mistake are needed" in nut

@@ -119,14 +119,14 @@ def exposure(seen: Sequence[Seen]) -> Iterator[Finding]:
         "look",
         "Too dark",
         f"19 of 20 pixels are below {DARK:.0f} of 255",
-        [Note((one.file.name,), f"95 % of it below {one.bright:.0f}{deep(one)}") for one in dark],
+        [Note((one.file.name,), f"95 % of it at or below {one.bright:.0f}{deep(one)}") for one in dark],
     )
     yield finding(
         "bright",
         "look",
         "Too bright",
         f"19 of 20 pixels are above {BRIGHT:.0f} of 255",
-        [Note((one.file.name,), f"95 % of it above {one.dark:.0f}") for one in bright],
+        [Note((one.file.name,), f"95 % of it at or above {one.dark:.0f}") for one in bright],
     )
 
 

@@ -10,6 +10,9 @@ from training.commands.options import promise_options, promises_of
 from training.errors import InputError
 from training.session import session
 
+# What --mean and --std may be: beyond these, float32 pixels become infinite or all one.
+SMALLEST, LARGEST = 1e-6, 1e6
+
 
 def add(command: AddCommand) -> None:
     """Adds the commands to the parser."""
@@ -90,7 +93,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    out = onnx_file(options.out)
+    out = onnx_file(options.out, options.model)
     with session(options) as progress:
         from training.promises import Promises, calibrate
         from training.report import promise_lines
@@ -111,15 +114,18 @@ def _package(options: argparse.Namespace) -> None:
     for name in ("mean", "std"):
         if len(getattr(options, name)) not in (1, 3):
             raise InputError(f"--{name}: takes one number, or three for R, G and B")
-    if any(value == 0 for value in options.std):
-        raise InputError("--std: must not be 0")
+        for value in getattr(options, name):
+            if not abs(value) <= LARGEST:  # nan is not either
+                raise InputError(f"--{name}: {value:g} is not a number that pixels can be scaled by")
+    if any(abs(value) < SMALLEST for value in options.std):
+        raise InputError(f"--std: must not be 0, nor nearer to it than {SMALLEST:g}")
     unit = 255.0 if options.range == "0-1" else 1.0
     front = Front(
         zero=tuple(unit * value for value in options.mean),
         divisor=tuple(unit * value for value in options.std),
         layout=options.layout,
     )
-    out = onnx_file(options.out)
+    out = onnx_file(options.out, options.model)
     name = options.name or out.stem
     labels = read_labels(options.labels)
     package(options.model, out, labels, options.size, front, options.softmax, name, Resize(mode=options.resize))

@@ -1,5 +1,6 @@
 """What a reader finds: labelled pictures and boxes, and by name whatever it could not use."""
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +80,9 @@ class Source:
         self.files = sorted(
             path
             for path in root.rglob("*")
-            if path.is_file() and not any(p.startswith((".", "__MACOSX")) for p in path.relative_to(root).parts)
+            if path.is_file()
+            and not any(p.startswith((".", "__MACOSX")) for p in path.relative_to(root).parts)
+            and not _is_own_list(path)
         )
         self.pictures = [path for path in self.files if path.suffix.lower() in SUFFIXES]
         self.videos = [path for path in self.files if path.suffix.lower() in VIDEO_SUFFIXES]
@@ -147,9 +150,14 @@ def unlabelled(source: Source, findings: Findings, reason: str = "has no label")
 
 def number(text: object) -> float:
     """A finite number; ValueError else."""
-    value = float(str(text))
+    said = str(text)
+    try:
+        value = float(said)
+    except ValueError:
+        shown = repr(said[:40]) if said.strip() else "an empty field"
+        raise ValueError(f"{shown} is not a number") from None
     if not math.isfinite(value):
-        raise ValueError(f"{text!r} is not a finite number")
+        raise ValueError(f"{said[:40]!r} is not a finite number")
     return value
 
 
@@ -159,11 +167,25 @@ def numbers(texts: Iterable[object]) -> list[float]:
 
 
 def read_text(path: Path) -> str:
-    """A label file's text; OSError or ValueError when it cannot be read or is no text."""
-    if path.stat().st_size > LARGEST_LABEL_FILE:
-        raise ValueError("is larger than 1 GB")
-    data = path.read_bytes()
+    """A label file's text; ValueError when it cannot be read or is no text."""
+    try:
+        if path.stat().st_size > LARGEST_LABEL_FILE:
+            raise ValueError("is larger than 1 GB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
     try:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
+
+
+def _is_own_list(path: Path) -> bool:
+    """Whether it is the import.json that an earlier import left beside its class folders, and so no label file."""
+    if path.name != "import.json":
+        return False
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"source", "format", "left_out", "pictures"} <= content.keys()

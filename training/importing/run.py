@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +13,7 @@ from rich.progress import Progress
 from training.data import PART_FOLDERS, PARTS, Skipped
 from training.errors import DatasetError, InputError
 from training.files import write_atomically
-from training.importing.archive import opened
+from training.importing.archive import opened, whole_or_not_at_all
 from training.importing.coco import is_coco, load_json, read_coco
 from training.importing.folders import read_folders
 from training.importing.found import Findings, Labelled, Source, read_text
@@ -80,6 +81,8 @@ def import_pictures(
         raise DatasetError(f"{out}: exists and is not an empty folder; name a new one")
     if video is not None and not video.is_file():
         raise InputError(f"{video}: no such clip")
+    if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
+        raise DatasetError(f"{out}: lies inside {path}, whose pictures it would be among; name a folder elsewhere")
     _make(out.absolute().parent)
     with opened(path, out.absolute().parent, progress) as folder:
         source = Source(folder)
@@ -90,17 +93,22 @@ def import_pictures(
         if not items:
             reasons = "".join(f"; {one.name}: {one.reason}" for one in findings.left_out[:3])
             raise DatasetError(f"{path}: has nothing to import as {form}{reasons}")
-        written, not_written = write(items, folder, out, margin, progress)
-    if not written:
-        raise DatasetError(
-            f"{path}: none of its {len(items)} items can be cut out; {not_written[0].name}: {not_written[0].reason}"
-        )
-    used = {one.label for one in written}
-    lost = [label for label in dict.fromkeys(findings.classes) if _folder(label) and label not in used]
-    findings.notes += [f"class {label!r} is named but has no picture" for label in lost if label not in (rename or {})]
-    left_out = sorted({*findings.left_out, *not_written}, key=lambda one: one.name)
-    made = Imported(path, out, form, tuple(written), tuple(left_out), tuple(findings.notes))
-    write_atomically(out / "import.json", made.to_json().encode())
+        findings.notes += _of_several_classes(items, source)
+        with whole_or_not_at_all(out) as unfinished:
+            written, not_written = write(items, folder, unfinished, margin, progress)
+            if not written:
+                first = not_written[0]
+                raise DatasetError(
+                    f"{path}: none of its {len(items)} items can be cut out; {first.name}: {first.reason}"
+                )
+            used = {one.label for one in written}
+            lost = [label for label in dict.fromkeys(findings.classes) if _folder(label) and label not in used]
+            findings.notes += [
+                f"class {label!r} is named but has no picture" for label in lost if label not in (rename or {})
+            ]
+            left_out = sorted({*findings.left_out, *not_written}, key=lambda one: one.name)
+            made = Imported(path, out, form, tuple(written), tuple(left_out), tuple(findings.notes))
+            write_atomically(unfinished / "import.json", made.to_json().encode())
     return made
 
 
@@ -166,6 +174,7 @@ def _with_classes(findings: Findings, rename: Mapping[str, str]) -> list[Labelle
         raise InputError(f"--rename: no item is of a class {unknown[0]!r} (there are: {have})")
     items = []
     changed: dict[str, str] = {}
+    before: dict[str, set[str]] = {}
     for item in findings.items:
         label = _folder(rename.get(item.label, item.label))
         if not label:
@@ -173,14 +182,38 @@ def _with_classes(findings: Findings, rename: Mapping[str, str]) -> list[Labelle
             continue
         if label != rename.get(item.label, item.label):
             changed[item.label] = label
+        before.setdefault(label, set()).add(item.label)
         items.append(replace(item, label=label))
     findings.notes += [f"class {was!r} is written as {now!r}" for was, now in changed.items()]
-    findings.notes += spellings(Counter(item.label for item in items))
+    findings.notes += spellings(Counter(item.label for item in items), before)
     return items
 
 
-def spellings(counts: Mapping[str, int]) -> list[str]:
-    """Classes that are one under two spellings, as far as letters can tell: case, spaces, signs, plural."""
+def _of_several_classes(items: list[Labelled], source: Source) -> list[str]:
+    """The whole pictures that are told to be of more than one class: at most one of them is right."""
+    classes: dict[Path, set[str]] = {}
+    for item in items:
+        if item.area is None and item.frame is None:
+            classes.setdefault(item.picture, set()).add(item.label)
+    return [
+        f"{source.name(picture)}: is told to be of {len(labels)} classes, {', '.join(sorted(labels))}; "
+        "it was put into each of them"
+        for picture, labels in classes.items()
+        if len(labels) > 1
+    ]
+
+
+def spellings(counts: Mapping[str, int], before: Mapping[str, set[str]] | None = None) -> list[str]:
+    """Classes that are one under two spellings, as far as letters can tell: case, spaces, signs, plural.
+
+    counts is of pictures by class; before has, by class, what the source calls it, which is what --rename takes.
+    """
+
+    def renaming(labels: list[str]) -> str:
+        kept = max(labels, key=lambda label: counts[label])
+        old = [name for label in labels if label != kept for name in sorted((before or {}).get(label, {label}))]
+        return " ".join(f"--rename {shlex.quote(f'{name}={kept}')}" for name in old)
+
     alike: dict[str, list[str]] = {}
     for label in counts:
         plain = re.sub(r"[\W_]+", "", label.casefold())
@@ -188,7 +221,7 @@ def spellings(counts: Mapping[str, int]) -> list[str]:
     return [
         "probably one class under several names: "
         + ", ".join(f"{label!r} ({counts[label]})" for label in sorted(labels))
-        + f"; --rename {sorted(labels, key=lambda label: counts[label])[0]!r}=... makes them one"
+        + f"; {renaming(sorted(labels))} makes them one"
         for labels in alike.values()
         if len(labels) > 1
     ]
@@ -214,7 +247,8 @@ def _with_parts(items: list[Labelled], findings: Findings) -> list[Labelled]:
     if not parts - {None}:
         for label in sorted({item.label for item in items if PART_FOLDERS.get(item.label.casefold()) == "train"}):
             raise InputError(
-                f"class {label!r} would be taken for a train folder; give it a name with --rename {label}=..."
+                f"class {label!r} would be taken for a train folder; "
+                f"give it another name, for example with --rename {shlex.quote(f'{label}={label}-class')}"
             )
     return items
 

@@ -26,4 +26,7 @@ def left_out_lines(made: Imported) -> list[str]:
     lines = [f"left out: {one.name}: {one.reason}" for one in made.left_out[:SHOWN]]
     if len(made.left_out) > SHOWN:
         lines.append(f"left out: {len(made.left_out) - SHOWN} more, all of them in {made.out / 'import.json'}")
-    return lines + [f"note: {note}" for note in made.notes]
+    lines += [f"note: {note}" for note in made.notes[:SHOWN]]
+    if len(made.notes) > SHOWN:
+        lines.append(f"note: {len(made.notes) - SHOWN} more, all of them in {made.out / 'import.json'}")
+    return lines

@@ -15,6 +15,7 @@ from training.importing.found import Area, Findings, Labelled, Source, number, n
 FILE = ("filename", "file", "file_name", "image", "path", "image_path", "picture", "name", "image_id")
 LABEL = ("class", "label", "category", "class_name", "target")
 PART = ("part", "split", "set", "subset", "dataset")
+Row = tuple[int, list[str]]  # its line, and its cells
 BOXES = (("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"), ("left", "top", "right", "bottom"))
 
 
@@ -23,44 +24,52 @@ def read_csv(source: Source) -> Findings:
     findings = Findings()
     for path in source.ending(".csv", ".tsv"):
         try:
-            rows = _rows(read_text(path))
-            _read_one(source, findings, path, rows)
-        except (OSError, ValueError, csv.Error) as error:
+            _read_one(source, findings, path, _rows(read_text(path)))
+        except ValueError as error:
             findings.refuse(source.name(path), str(error))
     unlabelled(source, findings)
     return findings
 
 
-def _rows(text: str) -> list[list[str]]:
+def _rows(text: str) -> list[Row]:
+    """The rows that are not empty, each with its line."""
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
-    rows = [row for row in rows if any(row)]
-    if not rows or len(rows[0]) < 2:
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter)
+    rows: list[Row] = []
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        longest = csv.field_size_limit()
+        why = f"has a cell of more than {longest} characters" if "limit" in str(error) else f"is not CSV ({error})"
+        raise ValueError(f"line {reader.line_num}: {why}; a quotation mark may be left open before it") from None
+    if not rows or len(rows[0][1]) < 2:
         raise ValueError("has no two columns")
     return rows
 
 
-def _read_one(source: Source, findings: Findings, path: Path, rows: list[list[str]]) -> None:
+def _read_one(source: Source, findings: Findings, path: Path, rows: list[Row]) -> None:
     told_in = source.name(path)
-    heading = [cell.casefold() for cell in rows[0]]
+    names = rows[0][1]
+    heading = [cell.casefold() for cell in names]
     file = _column(heading, FILE)
-    first = 2
+    first = 1
     if file is None:
         if not any(cell.endswith(tuple(SUFFIXES)) for cell in heading):
             raise ValueError(f"has no column of files; one of its headings must be {', '.join(FILE[:4])} or the like")
         wide = len(heading) >= 6
         heading = ["file", "x1", "y1", "x2", "y2", "class"] if wide else ["file", "class", "part"]
-        rows = [[], *rows]
-        file, first = 0, 1
+        names, file, first = [], 0, 0
     label, part = _column(heading, LABEL), _column(heading, PART)
     box = next((columns for names in BOXES if (columns := _columns(heading, names))), None)
     size = _columns(heading, ("width", "height"))
-    names = rows[0]
     if label is None:
         kinds = [i for i in range(len(names)) if i not in (file, part)]
         findings.classes += [names[i] for i in kinds]
-    for line, cells in enumerate(rows[1:], first):
+    for line, cells in rows[first:]:
         row = cells + [""] * (len(heading) - len(cells))
         picture = source.picture(row[file], path.parent)
         if isinstance(picture, str):

@@ -34,14 +34,19 @@ FRAME_NAME = re.compile(r"(\d+)$")
 
 def load_xml(path: Path) -> "Element":
     """The root of an XML file; ValueError saying what is wrong with it. Entities are not expanded but refused."""
-    if path.stat().st_size > LARGEST_LABEL_FILE:
-        raise ValueError("is larger than 1 GB")
+    try:
+        if path.stat().st_size > LARGEST_LABEL_FILE:
+            raise ValueError("is larger than 1 GB")
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
     try:
         root: Element = parse(path, forbid_dtd=True).getroot()
     except ParseError as error:
         raise ValueError(f"is not well-formed XML ({error})") from None
     except DefusedXmlException as error:
         raise ValueError(f"declares entities or a document type, which no labelling tool does ({error!r})") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
     except (LookupError, ValueError) as error:
         raise ValueError(f"is not XML that can be read ({error})") from None
     return root

@@ -5,6 +5,7 @@ the picture: https://docs.ultralytics.com/datasets/detect/, https://docs.ultraly
 """
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -66,13 +67,20 @@ def _read_labels(source: Source, findings: Findings, path: Path, names: dict[int
         if not words:
             continue
         try:
-            kind, area = int(words[0]), _area(numbers(words[1:]), points)
+            kind, area = _kind(words[0]), _area(numbers(words[1:]), points)
             if kind not in names:
                 raise ValueError(f"class number {kind} has no name" + ("" if names else "; there is no classes.txt"))
         except ValueError as error:
             findings.refuse(told_in, f"line {at}: {error}")
             continue
         findings.items.append(Labelled(picture, names[kind], area, part_of(told_in, source.name(picture)), told_in))
+
+
+def _kind(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise ValueError(f"{word[:40]!r} is not a class number") from None
 
 
 def _picture(source: Source, path: Path) -> Path | str:
@@ -103,10 +111,7 @@ def _names(path: Path) -> tuple[dict[int, str], bool]:
     """The classes by number, and whether boxes are followed by key points."""
     if path.suffix.lower() not in (".yaml", ".yml"):
         return dict(enumerate(line.strip() for line in read_text(path).splitlines() if line.strip())), False
-    try:
-        content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"is not YAML ({' '.join(str(error).split())[:100]})") from None
+    content = _load_yaml(path)
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
@@ -115,10 +120,26 @@ def _names(path: Path) -> tuple[dict[int, str], bool]:
     return {int(number(key)): str(value) for key, value in names.items()}, "kpt_shape" in content
 
 
+def _load_yaml(path: Path) -> Any:
+    """The content of a YAML file; ValueError saying what is wrong with it, and in which line."""
+    text = read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{where}is not YAML ({error.problem})") from None
+    except yaml.YAMLError:
+        raise ValueError("is not YAML (it holds a character that YAML does not allow)") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply to be a label file") from None
+    except ValueError:  # of a date or number that its form promises and its digits do not keep
+        raise ValueError("is not YAML (it holds a date or a number that cannot be)") from None
+
+
 def _yaml_or_nothing(path: Path) -> dict[str, object]:
     try:
-        content = yaml.safe_load(read_text(path))
-    except (OSError, ValueError, yaml.YAMLError):
+        content = _load_yaml(path)
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
