@@ -12,6 +12,7 @@ from edge.camera.probe import probe
 from edge.clock import MonotonicClock
 from edge.config import LineConfig
 from edge.errors import SortlineError
+from edge.journal import check_journal, check_pictures
 from edge.model import Classifier
 from edge.parts import eye_class, output_class
 from edge.web.listen import listen, token_for, url_of
@@ -26,9 +27,12 @@ class Check:
     text: str
 
 
-def check_line(config: LineConfig) -> Iterator[Check]:
-    """Tries each part of a line, one after the other; a part that fails does not keep the others from being tried."""
-    yield _model(config)
+def check_line(config: LineConfig, path: str | Path = "the configuration") -> Iterator[Check]:
+    """Tries each part of a line, one after the other; a part that fails does not keep the others from being tried.
+
+    path names the configuration in messages.
+    """
+    yield _model(config, path)
     if config.model.shadow:
         yield _shadow(config.model.shadow)
     yield _camera(config)
@@ -44,6 +48,7 @@ def check_line(config: LineConfig) -> Iterator[Check]:
     yield from _photo_eyes(config)
     if config.web.enabled:
         yield _web(config)
+    yield from _journal(config)
 
 
 def _photo_eyes(config: LineConfig) -> Iterator[Check]:
@@ -63,10 +68,10 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
             yield Check(part, False, f"{settings.type}: {error}")
 
 
-def _model(config: LineConfig) -> Check:
+def _model(config: LineConfig, path: str | Path) -> Check:
     try:
         classifier = Classifier(config.model.path, config.model.provider, config.model.threads)
-        config.check_classes(classifier.card.classes)
+        config.check_classes(classifier.card.classes, path)
     except SortlineError as error:
         return Check("model", False, str(error))
     card = classifier.card
@@ -84,7 +89,23 @@ def _web(config: LineConfig) -> Check:
             token = token_for(config.web, sock)
             return Check("web", True, f"{url_of(sock)} is free, {'asks for the token' if token else 'open to all'}")
     except SortlineError as error:
-        return Check("web", False, str(error))
+        # `run` has an option for the port; here there is only the file.
+        return Check("web", False, str(error).replace("with --port or web.port", "with web.port"))
+
+
+def _journal(config: LineConfig) -> Iterator[Check]:
+    """The two places on the disk, where the line has them."""
+    for part, path, look in (
+        ("journal", config.journal.path, check_journal),
+        ("pictures", config.journal.pictures, check_pictures),
+    ):
+        if path is None:
+            continue
+        try:
+            look(path)
+            yield Check(part, True, f"{path}{'' if path.exists() else ', will be made'}")
+        except (SortlineError, OSError) as error:
+            yield Check(part, False, str(error))
 
 
 def _shadow(path: Path) -> Check:

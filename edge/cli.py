@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     predict = command("predict", _predict, "classify pictures: a JSON line each", "sortline predict parts.onnx a.jpg")
     predict.add_argument("model", type=Path, metavar="MODEL.onnx")
     predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
-    predict.add_argument("--provider", default="auto", help="auto, cpu, openvino, cuda, tensorrt (default: auto)")
+    predict.add_argument(
+        "--provider", default="auto", help="auto, cpu, openvino, cuda, tensorrt, coreml (default: auto)"
+    )
 
     bench = command("bench", _bench, "measure this machine: model, line, /predict", "sortline bench --json bench.json")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file too")
@@ -135,8 +137,9 @@ def _run(options: argparse.Namespace) -> int:
     try:
         return _sort(config, options)
     except ConfigError as error:
-        # What only shows when the model is loaded is told with the file's name too.
-        raise ConfigError(str(error).replace("the configuration:", f"{options.config}:")) from None
+        # What only shows when the model is loaded or a file opened is told with the file's name too.
+        said = str(error).replace("the configuration:", f"{options.config}:")
+        raise ConfigError(f"{options.config}: {said}" if said.startswith("journal.") else said) from None
     except CameraError as error:
         raise CameraError(f"{options.config}: camera.source: {error}") from None
     except (OutputError, WebError) as error:
@@ -203,7 +206,7 @@ def _check(options: argparse.Namespace) -> int:
     from edge.check import check_line
     from edge.screen import print_checks
 
-    results = list(check_line(_load(options.config)))
+    results = list(check_line(_load(options.config), options.config))
     print_checks(results)
     failed = [result.part for result in results if not result.ok]
     if failed:

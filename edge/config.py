@@ -1,5 +1,6 @@
 """LineConfig: one typed, frozen object from one TOML file, with all of its errors reported at once."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,15 @@ from edge.eyes import TRIGGER, ConfirmSettings, EyeSettings, TriggerSettings
 from edge.outputs import OutputSettings
 from edge.parts import sentence, type_parts, typed_camera, typed_outputs
 from edge.settings import Settings
+
+PATHS = (
+    ("model", "path", True),
+    ("model", "shadow", True),
+    ("web", "token_file", True),
+    ("journal", "path", False),
+    ("journal", "pictures", False),
+)
+"""The table and key of every path of a configuration, and whether it must exist already."""
 
 Direction = Literal["right", "left", "down", "up"]
 
@@ -85,7 +95,7 @@ class LaneSettings(Settings):
     name: str = Field(min_length=1)
     classes: tuple[str, ...] = ()
     output: str | None = None
-    distance_mm: float | None = Field(default=None, gt=0)
+    distance_mm: float | None = Field(default=None, gt=0, le=100_000)
     default: bool = False
     confirm: ConfirmSettings | None = None
 
@@ -153,14 +163,14 @@ class LineConfig(Settings):
         """
         path = Path(path)
         try:
-            text = path.read_text("utf-8")
+            text = path.read_text("utf-8-sig")  # Notepad begins a file with a byte order mark
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read as text ({error})") from None
         try:
             content = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # a number of 5000 digits is no TOMLDecodeError
             raise ConfigError(f"{path}: is not TOML: {error}") from None
         return cls.parse(content, path)
 
@@ -168,6 +178,7 @@ class LineConfig(Settings):
     def parse(cls, content: dict[str, Any], path: Path = Path("the configuration")) -> "LineConfig":
         """Validates a configuration that is a dict already; path names it in messages."""
         problems: list[str] = []
+        problems += _unfit_texts(content)
         content = _beside(content, path.parent)
         outputs = typed_outputs(content.get("outputs", {}), problems)
         camera = typed_camera(content.get("camera"), problems)
@@ -214,16 +225,18 @@ def _contradictions(content: dict[str, Any]) -> list[str]:
     owner: dict[str, str] = {}
     for i, lane in enumerate(lanes):
         name, output = lane.get("name"), lane.get("output")
-        if name in names:
+        if isinstance(name, str) and name in names:
             problems.append(f"lanes[{i}].name {name!r} is used twice")
         names.add(str(name))
-        if output is not None and (not isinstance(outputs, dict) or output not in outputs):
+        if isinstance(output, str) and (not isinstance(outputs, dict) or output not in outputs):
             problems.append(f"lanes[{i}].output names {output!r}, which [outputs] does not define (it has: {known})")
         if output is not None and lane.get("distance_mm") is None:
             problems.append(f"lanes[{i}].distance_mm is missing: lane {name!r} has an output, so it needs its place")
         if output is None and not lane.get("default"):
             problems.append(f"lanes[{i}].output is missing: only the default lane can do without a diverter")
         for label in lane.get("classes", []) if isinstance(lane.get("classes", []), list) else []:
+            if not isinstance(label, str):
+                continue
             if label in owner:
                 problems.append(f"lanes[{i}].classes names {label!r}, which lane {owner[label]!r} takes already")
             owner[label] = str(name)
@@ -284,7 +297,25 @@ def _blind_lane(key: str, lane: dict[str, Any], trigger: Any) -> list[str]:
 
 def _number(table: Any, key: str) -> float | None:
     value = table.get(key) if isinstance(table, dict) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9 else None
+
+
+def _unfit_texts(content: dict[str, Any]) -> list[str]:
+    """Texts that can never name a file; a source is not shown, for it may hold a password."""
+    problems = []
+    for table, key in (("camera", "source"), *((table, key) for table, key, _ in PATHS)):
+        value = content[table].get(key) if isinstance(content.get(table), dict) else None
+        if not isinstance(value, str):
+            continue
+        if not value.strip():
+            problems.append(f"{table}.{key} is empty")
+        elif "\0" in value:
+            problems.append(f"{table}.{key} has a NUL character (\\u0000) in it")
+        elif (key != "source" or _is_path(value)) and (
+            len(os.fsencode(value)) > 4000 or max(len(os.fsencode(part)) for part in value.split("/")) > 255
+        ):
+            problems.append(f"{table}.{key} is too long to name a file")
+    return problems
 
 
 def _beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -297,22 +328,23 @@ def _beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:
         if not isinstance(value, str) or not value or Path(value).is_absolute():
             return value
         beside = folder / value
-        return value if must_exist and not beside.exists() and Path(value).exists() else str(beside)
+        return value if must_exist and not _exists(beside) and _exists(Path(value)) else str(beside)
 
     content = {key: dict(value) if isinstance(value, dict) else value for key, value in content.items()}
-    for table, key, must_exist in (
-        ("model", "path", True),
-        ("model", "shadow", True),
-        ("web", "token_file", True),
-        ("journal", "path", False),
-        ("journal", "pictures", False),
-    ):
+    for table, key, must_exist in PATHS:
         if isinstance(content.get(table), dict) and key in content[table]:
             content[table][key] = resolved(content[table][key], must_exist)
     camera = content.get("camera")
     if isinstance(camera, dict) and isinstance(camera.get("source"), str) and _is_path(camera["source"]):
         camera["source"] = resolved(camera["source"], not any(c in camera["source"] for c in "*?["))
     return content
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _is_path(source: str) -> bool:

@@ -5,9 +5,11 @@ what could not be written is counted and becomes an incident, and writing is tri
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -175,7 +177,35 @@ def _open_lines(path: Path | None) -> IO[str] | None:
         raise ConfigError(f"--decisions {path}: cannot be written ({error.strerror})") from None
 
 
+def check_journal(path: Path) -> None:
+    """Raises ConfigError unless a journal can be written at path; makes nothing and locks nothing."""
+    key = f"journal.path = {str(path)!r}"
+    if path.is_dir():
+        raise ConfigError(f"{key}: is a folder; name a file in it, such as line.db")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{key}: there is no folder {path.parent}; make it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{key}: this user may not write there")
+    if path.exists():
+        try:
+            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+                database.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            raise ConfigError(f"{key}: cannot be opened as a SQLite file ({error})") from None
+
+
+def check_pictures(folder: Path) -> None:
+    """Raises ConfigError when pictures can never be kept in folder; one that is not there yet is made later."""
+    key = f"journal.pictures = {str(folder)!r}"
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{key}: {'is' if there == folder else f'{there} is'} a file, not a folder")
+    if not os.access(there, os.W_OK):
+        raise ConfigError(f"{key}: this user may not write there")
+
+
 def _open_database(path: Path, model: tuple[str, str]) -> tuple[sqlite3.Connection, int]:
+    check_journal(path)
     try:
         database = sqlite3.connect(path, check_same_thread=False, timeout=1.0)
         database.execute("PRAGMA journal_mode = WAL")

@@ -38,6 +38,7 @@ from edge.facts import facts_of
 from edge.gauge import PictureGauge
 from edge.herald import Herald
 from edge.items import Tracked
+from edge.journal import check_pictures
 from edge.ledger import Ledger, Life
 from edge.mind import Mind
 from edge.model import Classifier
@@ -98,6 +99,8 @@ class Line:
             lambda: Classifier(config.model.path, config.model.provider, config.model.threads)
         )
         config.check_classes(self.classifier.card.classes)
+        if config.journal.pictures:
+            check_pictures(config.journal.pictures)
         _log.info("%s: %s", config.model.path, self.classifier.choice.why)
         self.started_at = self.clock.now()
         self.encoder: Encoder | None = None

@@ -241,3 +241,5 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: no such model file") from None
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValueError:  # a NUL in the name
+        raise ModelError(f"{str(path)!r}: cannot be the name of a file") from None

@@ -1,7 +1,9 @@
 """The classes that the configuration names by `type`, and the tables that their settings describe."""
 
+import datetime
 import difflib
 import importlib
+import json
 import re
 from collections.abc import Callable
 from typing import Any, get_args
@@ -58,6 +60,8 @@ def load_class(name: str, builtin: str, kind: type | None, what: str) -> type[An
         found = getattr(importlib.import_module(module_name), class_name)
     except ImportError as error:
         raise ConfigError(f"{what} = {name!r}: cannot be imported ({error})") from None
+    except (TypeError, ValueError, SyntaxError) as error:  # "..a:b", ":b", or a mistake in the user's own file
+        raise ConfigError(f"{what} = {name!r}: cannot be imported ({error})") from error
     except AttributeError:
         raise ConfigError(f"{what} = {name!r}: module {module_name} has no {class_name}") from None
     if not isinstance(found, type) or (kind is not None and not issubclass(found, kind)):
@@ -68,12 +72,12 @@ def load_class(name: str, builtin: str, kind: type | None, what: str) -> type[An
 def typed_outputs(tables: Any, problems: list[str]) -> dict[str, OutputSettings]:
     """Validates each [outputs.NAME] against its own class's Settings."""
     if not isinstance(tables, dict):
-        problems.append("outputs must be tables: [outputs.NAME]")
+        problems.append("outputs must be tables, each [outputs.NAME]")
         return {}
     result = {}
     for name, table in tables.items():
-        if not isinstance(table, dict) or not isinstance(table.get("type"), str):
-            problems.append(f"outputs.{name}.type is missing (there are: {', '.join(OUTPUT_TYPES)})")
+        if said := _untyped(table, f"outputs.{name}", OUTPUT_TYPES):
+            problems.append(said)
             continue
         try:
             settings = output_class(table["type"], f"outputs.{name}.type").Settings
@@ -88,12 +92,15 @@ def typed_outputs(tables: Any, problems: list[str]) -> dict[str, OutputSettings]
 def typed_camera(table: Any, problems: list[str]) -> CameraSettings | None:
     """Validates [camera], against the settings of its own class when it has a type."""
     if not isinstance(table, dict):
-        problems.append("camera is missing: [camera] needs a source" if table is None else "camera must be a table")
+        problems.append("camera is missing: [camera] needs a source" if table is None else _no_table("camera", table))
         return None
     settings: type[CameraSettings] = CameraSettings
     try:
         if isinstance(own := table.get("type"), str):
-            settings = getattr(load_class(own, "edge.camera", None, "camera.type"), "Settings", CameraSettings)
+            found = load_class(own, "edge.camera", None, "camera.type")
+            if not (hasattr(found, "read") and hasattr(found, "close")):
+                raise ConfigError(f"camera.type = {own!r}: is not a camera: its class must have read and close")
+            settings = getattr(found, "Settings", CameraSettings)
         return settings.model_validate(table)
     except ConfigError as error:
         problems.append(str(error))
@@ -129,8 +136,8 @@ def _typed_part(
     problems: list[str],
 ) -> Settings | None:
     """Validates a table against base and the settings that the class named by its type brings, as one model."""
-    if not isinstance(table, dict) or not isinstance(table.get("type"), str):
-        problems.append(f"{key}.type is missing (there are: {', '.join(types)})")
+    if said := _untyped(table, key, types):
+        problems.append(said)
         return None
     settings = base
     try:
@@ -143,6 +150,48 @@ def _typed_part(
     except ValidationError as error:
         problems += [sentence(settings, e, key) for e in error.errors(include_url=False)]
     return None
+
+
+def _untyped(table: Any, key: str, types: tuple[str, ...]) -> str | None:
+    """What keeps a table from naming its class, if anything does."""
+    if not isinstance(table, dict):
+        return _no_table(key, table)
+    if "type" not in table:
+        return f"{key}.type is missing (there are: {', '.join(types)})"
+    if not isinstance(table["type"], str):
+        return f"{key}.type{_shown(f'{key}.type', table['type'])}: must be a text (there are: {', '.join(types)})"
+    return None
+
+
+def _no_table(key: str, value: Any) -> str:
+    return f"{key} must be one table, [{key}]" if isinstance(value, list) else f"{key} must be a table, [{key}]"
+
+
+def _shown(key: str, value: Any) -> str:
+    """A value as a message shows it: not one that may be secret, nor a whole table."""
+    tables = isinstance(value, dict) or (isinstance(value, list | tuple) and any(isinstance(v, dict) for v in value))
+    if SECRET.search(key) or tables:
+        return ""
+    text = value.isoformat() if isinstance(value, datetime.date | datetime.time) else repr(value)
+    text = {"True": "true", "False": "false"}.get(text, text)
+    return f" = {text if len(text) <= 80 else text[:80] + '…'}"
+
+
+TABLE_ERRORS = ("model_type", "model_attributes_type", "dict_type")
+PLAIN = {
+    "string_type": "must be a text, in quotes",
+    "path_type": "must be a text, in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "is too large",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "finite_number": "must be a number, neither infinite nor nan",
+}
+"""What pydantic says in Python's words, in those of the file."""
 
 
 def sentence(model: type[BaseModel], error: Any, table: str = "") -> str:
@@ -162,9 +211,25 @@ def sentence(model: type[BaseModel], error: Any, table: str = "") -> str:
         return f"{key} is not a key of {where} ({hint}it has: {', '.join(known)})"
     if kind == "missing":
         return f"{key} is missing"
+    given = error["input"]
+    if kind in TABLE_ERRORS:
+        return _no_table(key, given)
+    if kind == "value_error" and isinstance(given, dict):  # said by a whole table, most often of one of its keys
+        named = re.match(r"\w*", said)
+        return f"{key}{'.' if named and named[0] in _fields_at(model, loc) else ': '}{said}"
+    if kind in ("tuple_type", "list_type"):
+        said = f"must be a list: [{json.dumps(given)}]" if isinstance(given, str) else "must be a list, in [ ]"
+        if key == "lanes":
+            return "lanes must be written with two pairs of brackets: [[lanes]], once for each lane"
+        if key == "items.roi":
+            said = "must be a list: [x, y, width, height]"
+    if kind == "too_long":
+        said = f"must have at most {error['ctx']['max_length']} entries"
+    if kind == "literal_error":
+        said = re.sub(r"\b(True|False)\b", lambda word: word[0].lower(), said)
+    said = PLAIN.get(kind, said)
     # A source may hold a password, whatever it was meant to be.
-    value = "" if SECRET.search(key) else f" = {error['input']!r}"
-    return f"{key}{value}: {said[0].lower() + said[1:]}"
+    return f"{key}{_shown(key, given)}: {said[0].lower() + said[1:]}"
 
 
 def _key(loc: tuple[Any, ...]) -> str:
@@ -175,6 +240,8 @@ def _fields_at(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
     for part in loc:
         if isinstance(part, int):
             continue
+        if part not in model.model_fields:
+            return []
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *get_args(annotation)]
         inner = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]

@@ -8,10 +8,10 @@ import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from edge.clock import Clock
 from edge.errors import CameraError
@@ -25,6 +25,15 @@ LEAST_PX = 16
 """No side of a picture may be shorter: nothing can be seen in it, and it is no camera's."""
 
 
+def _address(source: Any) -> Any:
+    """One sentence for a source of the wrong form, where a union of types would have one for each of them."""
+    if isinstance(source, bool) or not isinstance(source, str | int):
+        raise ValueError("must be a text, or the whole number of a camera")
+    if isinstance(source, int) and source < 0:
+        raise ValueError("the number of a camera must be 0 or more")
+    return source
+
+
 class CameraSettings(Settings):
     """The [camera] table. Sizes in pixels, times in seconds unless the name says milliseconds.
 
@@ -35,7 +44,9 @@ class CameraSettings(Settings):
     mean level is below dark_level (0 to 255); 0 switches either off.
     """
 
-    source: str | int = Field(union_mode="left_to_right", repr=False)  # it may hold a password
+    source: Annotated[str | int, Field(union_mode="left_to_right"), BeforeValidator(_address)] = Field(
+        repr=False  # it may hold a password
+    )
     type: str | None = None
     width: int | None = Field(default=None, ge=LEAST_PX, le=16384)
     height: int | None = Field(default=None, ge=LEAST_PX, le=16384)
@@ -107,6 +118,13 @@ def is_address(source: str | int) -> bool:
     return re.match(rf"\s*{_ADDRESS}", str(source)) is not None
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
+
+
 def kind_of(source: str | int) -> Kind:
     """What a `source` names, by its form alone; only a folder is looked up on the disk."""
     text = str(source).strip()
@@ -119,7 +137,7 @@ def kind_of(source: str | int) -> Kind:
     if text.startswith("sim:"):
         return "simulated"
     path = Path(text)
-    if any(character in text for character in "*?[") or path.suffix.lower() in SUFFIXES or path.is_dir():
+    if any(character in text for character in "*?[") or path.suffix.lower() in SUFFIXES or _is_folder(path):
         return "folder"
     return "clip"
 

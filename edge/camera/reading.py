@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from edge.camera import Shot, Source
 from edge.clock import Clock
-from edge.errors import CameraError
+from edge.errors import CameraError, SortlineError
 
 
 class Reading:
@@ -54,6 +54,8 @@ class Reading:
             self._read()
         except CameraError as error:
             self.error = _bare(error)
+        except SortlineError as error:  # an address that is wrong says so in a sentence already
+            self.error = CameraError(str(error))
         except Exception as error:  # a source of the user's own may raise anything: it is lost all the same
             self.error = CameraError(f"{type(error).__name__}: {error}")
         try:

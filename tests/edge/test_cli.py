@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.check import check_line
+from edge.config import LineConfig
 from tests.edge.tiny_model import write_model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -336,3 +338,45 @@ def test_what_only_shows_while_a_line_starts_is_told_with_the_files_name(model: 
     done = sortline("run", path)
     assert done.returncode == 1
     assert done.stderr.strip() == f"sortline: {path}: camera.source: {tmp_path / 'gone.mp4'}: no such file"
+
+
+@pytest.mark.parametrize(
+    ("more", "part", "says"),
+    [
+        ('[journal]\npath = "."', "journal", "is a folder; name a file in it"),
+        ('[journal]\npath = "nix/line.db"', "journal", "there is no folder"),
+        ('[journal]\npath = "line.toml"', "journal", "cannot be opened as a SQLite file"),
+        ('[journal]\npictures = "line.toml"', "pictures", "is a file, not a folder"),
+    ],
+)
+def test_check_and_run_tell_what_cannot_hold_the_journal_or_the_pictures(
+    model: Path, tmp_path: Path, more: str, part: str, says: str
+) -> None:
+    path = line(tmp_path, model, more=more)
+    key = "journal.path" if part == "journal" else "journal.pictures"
+    row = next(one for one in check_line(LineConfig.load(path), path) if one.part == part)
+    assert not row.ok
+    assert row.text.startswith(f"{key} = ")
+    assert says in row.text
+    done = sortline("run", path, "--frames", 1)
+    assert done.returncode == 2
+    assert one_sentence(done).startswith(f"sortline: {path}: {key} = ")
+    assert says in one_sentence(done)
+
+
+def test_check_makes_no_journal_and_says_where_one_will_be(model: Path, tmp_path: Path) -> None:
+    config = LineConfig.load(line(tmp_path, model, more='[journal]\npath = "line.db"\npictures = "kept"'))
+    rows = {row.part: row for row in check_line(config)}
+    assert rows["journal"].ok
+    assert rows["pictures"].ok
+    assert not (tmp_path / "line.db").exists()
+    assert not (tmp_path / "kept").exists()
+
+
+def test_check_tells_a_wrong_belt_address_in_a_sentence_and_names_the_file(model: Path, tmp_path: Path) -> None:
+    path = line(tmp_path, model, source="sim:?rat=3")
+    path.write_text(path.read_text().replace('classes = ["', 'classes = ["nothing", "', 1))
+    rows = {row.part: row.text for row in check_line(LineConfig.load(path), path)}
+    assert "Error" not in rows["camera"]
+    assert "rat" in rows["camera"]
+    assert rows["model"].startswith(f"{path}: lanes[0].classes names 'nothing'")

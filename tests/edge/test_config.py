@@ -152,3 +152,54 @@ def test_relative_paths_are_looked_up_beside_the_file_first(tmp_path: Path, monk
 )
 def test_a_value_that_can_never_work_is_told(tmp_path: Path, table: str, says: str) -> None:
     assert says in "\n".join(problems(tmp_path, GOOD + table))
+
+
+WRONG_FORM = [
+    ('name = "good"', 'name = ["good"]', "lanes[0].name = ['good']: must be a text"),
+    ('output = "gate"', "output = {a = 1}", "lanes[0].output: must be a text"),
+    ('["bolt", "nut"]', '[["bolt"]]', "lanes[0].classes[0] = ['bolt']: must be a text"),
+    ('["bolt", "nut"]', '"bolt"', "lanes[0].classes = 'bolt': must be a list: [\"bolt\"]"),
+    ("distance_mm = 400", "distance_mm = 1e12", "lanes[0].distance_mm = 1000000000000.0: input should be less"),
+    ("source = 0", 'source = 0\ntype = "..a:b"', "camera.type = '..a:b': cannot be imported"),
+    ("source = 0", 'source = 0\ntype = "pathlib:Path"', "camera.type = 'pathlib:Path': is not a camera"),
+    ("source = 0", 'source = "a\\u0000"', "camera.source has a NUL character"),
+    ("source = 0", f'source = "{"x" * 5000}"', "camera.source is too long to name a file"),
+    ("source = 0", 'source = ""', "camera.source is empty"),
+    ("source = 0", "source = true", "camera.source: must be a number, not true or false"),
+    ("source = 0", "source = -1", "camera.source: the number of a camera must be 0 or more"),
+    ("source = 0", "source = 1.5", "camera.source: must be a text, or the whole number of a camera"),
+    ("parts.onnx", "a\\u0000b", "model.path has a NUL character"),
+    ("parts.onnx", "x" * 300, "model.path is too long to name a file"),
+    ("parts.onnx", "", "model.path is empty"),
+    ('"parts.onnx"', "5", "model.path = 5: must be a text"),
+    ("[belt]", "[[belt]]", "belt must be one table, [belt]"),
+    ("1.6", "true", "belt.pixels_per_mm = true: must be a number, not true or false"),
+    ("1.6", "2026-01-01", "belt.pixels_per_mm = 2026-01-01: must be a number"),
+    ("1.6", "1" + "0" * 5000, "is not TOML: "),
+    ("= 500", "= 500\nencoder = 5", "belt.encoder must be a table, [belt.encoder]"),
+    ('"log"', "5", "outputs.gate.type = 5: must be a text (there are: "),
+    ("[outputs.gate]", "[[outputs.gate]]", "outputs.gate must be one table, [outputs.gate]"),
+    ('"log"', '"log"\n[items]\nroi = "all"', "items.roi = 'all': must be a list: [x, y, width, height]"),
+    ('"log"', '"log"\n[items]\nroi = [0, 0, 0, 1]', "items.roi [0, 0, 0, 1] must be x, y, width, height"),
+    ('"log"', '"log"\n[journal]\npath = ""', "journal.path is empty"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "says"), WRONG_FORM, ids=[one[2][:40] for one in WRONG_FORM])
+def test_a_value_of_the_wrong_form_gets_one_sentence_in_the_words_of_the_file(
+    tmp_path: Path, right: str, wrong: str, says: str
+) -> None:
+    said = problems(tmp_path, GOOD.replace(right, wrong, 1))
+    assert len(said) == 1
+    assert said[0].startswith(f"{tmp_path / 'line.toml'}: {says}")
+
+
+def test_lanes_in_single_brackets_are_told_to_take_two(tmp_path: Path) -> None:
+    text = GOOD[: GOOD.index("[[lanes]]")] + '[lanes]\nname = "rest"\ndefault = true\n'
+    assert problems(tmp_path, text)[0].endswith(
+        ": lanes must be written with two pairs of brackets: [[lanes]], once for each lane"
+    )
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    assert LineConfig.load(write(tmp_path, "\ufeff" + GOOD)).belt.speed_mm_s == 500

@@ -507,7 +507,7 @@ def test_a_kinds_own_keys_stand_beside_the_tables_keys_and_its_defaults_hold() -
         ({"items__trigger__type": "psychic"}, "items.trigger.type = 'psychic': is not a photo-eye type"),
         ({"items__trigger__length_mm": None}, "items.trigger.length_mm is missing"),
         ({"items__trigger__lenght_mm": 4}, "(did you mean length_mm? it has: type, poll_ms"),
-        ({"items__trigger__inverted": True}, "items.trigger.inverted = True: input should be False"),
+        ({"items__trigger__inverted": True}, "items.trigger.inverted = true: input should be false"),
         ({"items__trigger__position_mm": 400}, "items.trigger.position_mm = 400 is not ahead of lanes[0].distance_mm"),
         ({"belt__position": "pictures"}, 'belt.position = "pictures" needs items.mode = "motion"'),
         ({"lanes__0__confirm__distance_mm": 400}, "confirm.distance_mm = 400 is not behind the lane's diverter"),
