@@ -50,7 +50,7 @@ class Scenario:
         twin = {**COMMON, **content.pop("twin", {})}
         line = content.pop("line", {})
         tables = {
-            "model": {"path": str(bundled_model())},
+            "model": {"path": str(bundled_model()), "provider": "cpu"},  # each engine rounds in its own way
             "camera": {"source": f"sim:?{urlencode(twin)}"},
             "lanes": [
                 {"name": "screws", "classes": ["bolt", "screw"], "output": "gate_1", "distance_mm": 460},
