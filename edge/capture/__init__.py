@@ -29,6 +29,7 @@ import numpy as np
 
 PICTURE = struct.Struct("=B I d d")  # slot, pictures dropped before this one, arrival, the source's own time
 SLOTS = 4
+MAX_PIXELS = 50_000_000  # more than 8K video has; a stranger's stream could unpack to gigabytes
 
 
 class Failure(Exception):
@@ -79,6 +80,7 @@ def main(open_: Callable[[dict[str, Any]], Capture]) -> None:
         capture = open_(request)
         times = capture.grab()
         first = capture.retrieve(None)
+        check_size(first.shape[1], first.shape[0])
         _redirect(os.open(os.devnull, os.O_WRONLY))
         about = {
             "backend": capture.backend,
@@ -98,6 +100,12 @@ def main(open_: Callable[[dict[str, Any]], Capture]) -> None:
     finally:
         if capture is not None:
             capture.release()
+
+
+def check_size(width: int, height: int) -> None:
+    """Failure where pictures of this size, in pixels, are larger than a line can use."""
+    if width * height > MAX_PIXELS:
+        raise Failure(f"sends pictures of {width}x{height}; at most {MAX_PIXELS // 1_000_000} million pixels are taken")
 
 
 def written() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.capture import Failure, main, written
+from edge.capture import Failure, check_size, main, written
 
 BACKLOG = 600  # pictures at most that are thrown away after opening: 10 s at 60 fps
 WAITED_S = 0.005  # a picture that comes sooner after the one before was lying ready
@@ -41,6 +41,8 @@ class OpencvCapture:
         self.backend = f"OpenCV {self._capture.getBackendName()}"
         self.fps = self._capture.get(cv2.CAP_PROP_FPS)
         if self._is_stream:
+            # Before a whole picture is decoded: the header has told its size.
+            check_size(*(int(self._capture.get(PROPERTIES[side])) for side in ("width", "height")))
             self._times = self._drained()
 
     def grab(self) -> tuple[float, float]:

@@ -40,3 +40,10 @@ def test_stop_does_not_wait_for_one_who_never_stops_talking(handler: Handler, gr
         rig = grab(source=f"http://{address}/belt", open_timeout_s=60)
         assert rig.grabber.take(0.5) is None
         assert rig.stop() < 2.0
+
+
+def test_a_stream_of_huge_pictures_is_refused_by_its_size_however_fast_the_machine_is() -> None:
+    with hostile.server(hostile.pictures_that_unpack_to_gigabytes) as address:
+        settings = CameraSettings(source=f"http://{address}/belt", open_timeout_s=30, read_timeout_s=30)
+        with pytest.raises(CameraError, match="sends pictures of 12000x9000; at most 50 million pixels"):
+            probe(settings, seconds=0.5)
