@@ -89,16 +89,19 @@ class Progressed:
             write_atomically(folder / "history.json", json.dumps(history, indent=1).encode())
         except TrainingError as error:
             if not (folder / "checkpoint.pt").exists():
-                raise TrainingError(f"{error}; no epoch is saved yet: make room and start a new run") from None
+                raise TrainingError(f"{error}; no epoch is saved yet: make room, and --resume begins anew") from None
             raise TrainingError(f"{error}; the last good checkpoint stays, --resume goes on from it") from None
 
     def load(self, folder: Path) -> None:
-        """Becomes what folder/checkpoint.pt says; InputError when there is none or it cannot be read."""
+        """Becomes what folder/checkpoint.pt says; InputError when it cannot be read.
+
+        Without one the run had not finished an epoch, and this stays what it is: its first step.
+        """
         path = folder / "checkpoint.pt"
         try:
             state = torch.load(path, weights_only=True)
         except FileNotFoundError:
-            raise InputError(f"{path}: no such checkpoint; the run has not finished an epoch, start it anew") from None
+            return
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         except Exception:  # torch raises whatever its unpickler meets, with paragraphs of advice to programmers

@@ -112,13 +112,14 @@ class Part:
 class Pictures:
     """All readable pictures of a dataset folder, not split yet; store as in Part, one row for each file.
 
-    fingerprint is a SHA-256 over the names and bytes of all of them, and over labels.csv where there
-    is one; soft holds what that file says, by the pictures' names.
+    digests are the SHA-256 of the files' bytes, fingerprint one over the names and bytes of all of
+    them, and over labels.csv where there is one; soft holds what that file says, by the pictures' names.
     """
 
     root: Path
     classes: tuple[str, ...]
     files: tuple[File, ...]
+    digests: tuple[str, ...]
     rows: np.ndarray
     store: np.ndarray
     fingerprint: str
@@ -139,7 +140,10 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures with labels in three parts, none of them empty. split says in words how they came about."""
+    """Pictures with labels in three parts, none of them empty. split says in words how they came about.
+
+    learnt are the SHA-256 digests of the train and val parts' files.
+    """
 
     root: Path
     classes: tuple[str, ...]
@@ -149,6 +153,7 @@ class Dataset:
     fingerprint: str
     skipped: tuple[Skipped, ...]
     split: str
+    learnt: tuple[str, ...]
 
     @property
     def side(self) -> int:
@@ -226,12 +231,16 @@ def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tup
         found = 0
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(root).as_posix()
-            if legible(name) != name:
+            hidden = any(word.startswith(".") for word in path.relative_to(folder).parts)
+            if hidden:
+                if path.suffix.lower() in SUFFIXES:
+                    skipped.append(Skipped(legible(name), "is hidden: its name, or a folder's, begins with a dot"))
+            elif legible(name) != name:
                 skipped.append(Skipped(legible(name), NOT_UTF8))
             elif path.suffix.lower() in SUFFIXES:
                 files.append(File(path, name, folder.name, part))
                 found += 1
-            elif not path.name.startswith(".") and path.name.lower() not in JUNK:
+            elif path.name.lower() not in JUNK:
                 skipped.append(Skipped(name, "is not a picture by its name"))
         if not found:
             raise DatasetError(f"{folder}: has no picture in it; add some, or remove the folder")
@@ -286,6 +295,7 @@ def read(
         return hashlib.sha256(data).hexdigest()
 
     good: list[int] = []
+    digests: list[str] = []
     fingerprint = hashlib.sha256()
     with ThreadPoolExecutor(max_workers=cores()) as pool:
         outcomes = pool.map(read_one, range(len(files)))
@@ -295,6 +305,7 @@ def read(
                 skipped.append(Skipped(files[row].name, reason))
                 continue
             good.append(row)
+            digests.append(outcome)
             fingerprint.update(f"{files[row].name}\0{outcome}\n".encode())
     classes = tuple(sorted({file.label for file in files}))
     soft = read_soft_labels(root, classes, [file.name for file in files])
@@ -304,6 +315,7 @@ def read(
         root,
         classes,
         tuple(files[row] for row in good),
+        tuple(digests),
         np.array(good, np.int64),
         store,
         fingerprint.hexdigest(),
@@ -349,6 +361,7 @@ def load(
         pictures.fingerprint,
         pictures.skipped,
         how + ("nothing drawn" if len(given) == len(PARTS) else f"drawn within each class with seed {seed}{together}"),
+        tuple(digest for digest, part in zip(pictures.digests, of_part, strict=True) if part != "test"),
     )
 
 

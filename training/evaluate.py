@@ -183,7 +183,7 @@ def summarize(
         least_certain=called(examination, hits[np.argsort(answers.confidence[hits], kind="stable")][:LEAST_CERTAIN]),
         drifts=drifts,
         comparison=_compare(examination, other, latencies, progress) if other is not None else None,
-        card=card.model_dump(mode="json", exclude={"novelty"}),
+        card=card.model_dump(mode="json", exclude={"novelty": True, "dataset": {"learnt"}}),
     )
 
 

@@ -1,6 +1,5 @@
 """A model file held against pictures that it was not trained on: which ones, and everything it answers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +7,9 @@ import numpy as np
 from rich.progress import Progress
 
 from edge.model import Classifier, ModelCard
-from training.data import Part, cores, read, split
-from training.errors import DatasetError
+from training.data import Part, Pictures, cores, read, split
+from training.errors import DatasetError, InputError
+from training.seen import Seen
 
 BATCH = 32
 
@@ -65,9 +65,8 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
     """Runs a model file on the pictures of a dataset that it was not trained on.
 
     Those are the dataset's test folder where it has one; its test part, by the split that the card
-    remembers, when it is the very dataset of the card. Of any other folder it takes all, and says
-    that pictures which the model was trained on may be among them: one picture more or less makes
-    the folder another, and the card does not list its pictures.
+    remembers, when it is the very dataset of the card. Of any other folder it takes all but those
+    that the card lists as learnt, byte for byte; where it lists none, it says that they may be there.
     """
     classifier = Classifier(path, provider="cpu", threads=threads or cores())
     card = classifier.card
@@ -77,25 +76,33 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
         raise DatasetError(
             f"{root}: has a class {strangers[0]!r} that {path} does not know (it knows: {', '.join(card.classes)})"
         )
-    chosen: Sequence[int] = range(len(pictures.files))
-    which = f"all of {root}; {_kinship(card, root, pictures.classes)}"
     if any(file.part == "test" for file in pictures.files) or pictures.fingerprint == card.dataset.get("fingerprint"):
         of_part = split(pictures.files, seed, root, card.dataset.get("group"), progress)
         chosen, which = [i for i, part in enumerate(of_part) if part == "test"], f"the test part of {root}"
+    else:
+        chosen, which = _unseen(card, path, pictures)
     part = pictures.part(chosen)
     if not len(part):
-        raise DatasetError(f"{root}: has no readable picture to evaluate on")
+        raise DatasetError(f"{root}: has no readable picture to evaluate on that the model has not learnt from")
     labels = np.array([card.classes.index(name) for name in pictures.classes])[part.labels]
     return examine_part(classifier, part, labels, root, which, progress)
 
 
-def _kinship(card: ModelCard, root: Path, classes: Sequence[str]) -> str:
-    """What is known of a folder that is not, as it stands, what the model was trained on."""
-    if not card.dataset.get("fingerprint"):
-        return "the card does not say what the model was trained on: pictures of that among these flatter it"
-    if card.dataset.get("name") == root.resolve().name and set(classes) == set(card.classes):
-        return "it was changed since the model was trained on it, and pictures that were learnt flatter it"
-    return "not the folder that the model was trained on; pictures of that among these flatter it"
+def _unseen(card: ModelCard, path: Path, pictures: Pictures) -> tuple[list[int], str]:
+    """Which pictures of a folder the model has not learnt from, by their positions, and in words."""
+    everything = list(range(len(pictures.files)))
+    if not (text := card.dataset.get("learnt")):
+        return (
+            everything,
+            f"all of {pictures.root}; the card does not list what was learnt: that flatters if among these",
+        )
+    try:
+        learnt = Seen(text)
+    except (TypeError, ValueError):
+        raise InputError(f"{path}: its card's list of learnt pictures is damaged") from None
+    chosen = [i for i in everything if pictures.digests[i] not in learnt]
+    left_out = len(everything) - len(chosen)
+    return chosen, f"all of {pictures.root}" + (f" but {left_out} that the model has learnt from" if left_out else "")
 
 
 def examine_part(

@@ -46,7 +46,8 @@ def fit(
 
     The folder gets augmentations.png before the first step, checkpoint.pt and history.json after
     each epoch, weights.pt after each better one, always whole. With resume it goes on from the
-    folder's checkpoint to the very result that an uninterrupted run has on the same machine.
+    folder's checkpoint, or from the first step where no epoch was finished, to the very result that
+    an uninterrupted run has on the same machine.
     """
     so_far = begin(data, settings, crew)
     network, average = so_far.network, so_far.average
@@ -56,7 +57,7 @@ def fit(
     # What it goes on from, and who follows it.
     if resume:
         so_far.load(folder)
-    elif crew.leads:
+    if crew.leads and not so_far.history:
         write_sheet(folder / "augmentations.png", data, settings)
     tracker = tracker if tracker and crew.leads else NoTracker()
     tracker.start(folder, settings.model_dump(mode="json"), data.classes, so_far.history)

@@ -30,6 +30,7 @@ from training.networks import check_network, load_network
 from training.novelty import learn_novelty
 from training.promises import Promises, promised
 from training.quantize import FP32, Limits, quantize, run_core, saturates
+from training.seen import remember
 from training.settings import FitSettings
 from training.track import Tracker
 
@@ -89,7 +90,7 @@ class Run:
         """
         check_outside(root, folder, "name a run folder beside it")
         if crew.leads and _holds_a_run(folder):
-            raise InputError(f"{folder}: holds a run already; name a new folder, or remove it")
+            raise InputError(f"{folder}: holds a run already; name a new folder, or go on with `fit --resume`")
         check_network(settings.network, Path(settings.weights) if settings.weights else None)
         size = size or default_size(find(root)[0])
         resize = Resize()
@@ -258,6 +259,7 @@ class Run:
                 "split": data.split,
                 "pictures": data.counts(),
                 "skipped": len(data.skipped),
+                "learnt": remember(data.learnt),
             },
             training=settings.fit.model_dump(mode="json"),
             libraries={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},

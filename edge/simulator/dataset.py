@@ -34,7 +34,8 @@ def draw(
     noise, speed, direction and scale, as large as they come or size x size pixels. foreign objects go
     into the folder beside out whose name ends in -foreign, as they are no class. items is a folder of
     class folders with real pictures to cut the items from. The same seed draws the same pictures.
-    Raises ConfigError when out holds class folders already, SortlineError when it cannot be written to.
+    Raises ConfigError when out holds class folders already, SortlineError when it cannot be written to:
+    then nothing of it stays.
     """
     labels = class_names(SimulatorSettings(items=items))
     folders = {label: out / label for label in labels}
@@ -53,7 +54,11 @@ def draw(
     for label, crop in crops(seed, foreign / (foreign + per_class * len(labels)), items):
         if written[label] < wanted.get(label, 0):
             path = folders[label] / f"{written[label]:05d}.png"
-            _write(path, crop if size is None else _resized(crop, size))
+            try:
+                _write(path, crop if size is None else _resized(crop, size))
+            except SortlineError:
+                _remove(folders, written)
+                raise
             written[label] += 1
         if all(written[name] >= count for name, count in wanted.items()):
             return dict(sorted(written.items()))
@@ -116,6 +121,15 @@ def _write(path: Path, crop: np.ndarray) -> None:
         with suppress(OSError):
             path.unlink(missing_ok=True)  # half a picture would be taken for one
         raise SortlineError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _remove(folders: dict[str, Path], written: Counter[str]) -> None:
+    """Takes back what was written: a part of a dataset would be taken for the whole."""
+    with suppress(OSError):
+        for label, folder in folders.items():
+            for number in range(written[label]):
+                (folder / f"{number:05d}.png").unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def _resized(crop: np.ndarray, size: int) -> np.ndarray:

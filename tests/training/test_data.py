@@ -235,3 +235,17 @@ def test_the_parts_cover_all_classes_even_of_the_smallest_dataset(tmp_path: Path
     dataset = opened(write_pictures(tmp_path, dict.fromkeys(SHAPES, 5)), progress)
     assert all(Counter(part).keys() == set(SHAPES) for part in dataset.counts().values())
     assert dataset.counts()["test"] == dict.fromkeys(SHAPES, 1)
+
+
+def test_hidden_files_are_no_pictures_of_a_class_and_those_that_look_like_pictures_are_named(
+    tmp_path: Path, progress: Progress
+) -> None:
+    root = write_pictures(tmp_path / "set", {"disc": 10, "square": 10})
+    shutil.copy(root / "disc" / "000.png", root / "disc" / "._000.png")
+    (root / "square" / ".thumbnails").mkdir()
+    shutil.copy(root / "disc" / "000.png", root / "square" / ".thumbnails" / "001.png")
+    (root / "square" / ".DS_Store").write_bytes(b"")
+    dataset = opened(root, progress)
+    assert sum(len(part) for part in (dataset.train, dataset.val, dataset.test)) == 20
+    assert [file.name for file in dataset.skipped] == ["disc/._000.png", "square/.thumbnails/001.png"]
+    assert all(file.reason.startswith("is hidden") for file in dataset.skipped)

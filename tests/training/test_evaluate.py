@@ -4,15 +4,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
 from training.compare import Score, compare, fastest_faithful, time_interleaved
-from training.errors import DatasetError
+from training.errors import DatasetError, InputError
 from training.evaluate import evaluate, summarize
 from training.examine import examine
+from training.export import with_card
 from training.report import evaluation_tables
 from training.run import Run
 
@@ -67,7 +70,7 @@ def test_other_pictures_are_all_evaluated_and_every_mistake_is_named(
     lie.rename(root / "stripe" / "a-disc.png")
     evaluation = evaluate(finished / "fp32.onnx", root, progress)
     assert evaluation.count == 10
-    assert evaluation.pictures.startswith(f"all of {root}; not the folder that the model was trained on")
+    assert evaluation.pictures == f"all of {root}"
     assert any(
         (mistake.picture, mistake.truth, mistake.called) == ("stripe/a-disc.png", "stripe", "disc")
         for mistake in evaluation.mistakes
@@ -75,17 +78,46 @@ def test_other_pictures_are_all_evaluated_and_every_mistake_is_named(
     assert {row.name: row.pictures for row in evaluation.classes} == {"disc": 6, "stripe": 4}
 
 
-def test_a_folder_changed_since_the_training_is_never_called_unseen(
+def test_of_a_folder_changed_since_the_training_only_pictures_that_were_not_learnt_count(
     finished: Path, shapes: Path, tmp_path: Path, progress: Progress
 ) -> None:
     root = tmp_path / shapes.name
     shutil.copytree(shapes, root)
-    (root / "disc" / "000.png").unlink()
+    unchanged = examine(finished / "fp32.onnx", root, progress)
+    gone = unchanged.part.names[0]
+    (root / gone).unlink()
+    more = write_pictures(tmp_path / "more", {"disc": 2}, first=800)
+    for path in (more / "disc").iterdir():
+        path.rename(root / "disc" / f"new-{path.name}")
     examination = examine(finished / "fp32.onnx", root, progress)
-    assert len(examination.part) == 119
-    assert examination.which == (
-        f"all of {root}; it was changed since the model was trained on it, and pictures that were learnt flatter it"
-    )
+    assert set(examination.part.names) == {*unchanged.part.names, "disc/new-800.png", "disc/new-801.png"} - {gone}
+    assert examination.which == f"all of {root} but {120 - len(unchanged.part)} that the model has learnt from"
+
+
+def test_a_card_without_a_list_of_what_was_learnt_says_so_and_a_damaged_one_is_refused(
+    finished: Path, shapes: Path, tmp_path: Path, progress: Progress
+) -> None:
+    model = onnx.load(finished / "fp32.onnx")
+    card = Classifier(finished / "fp32.onnx", provider="cpu").card
+    root = write_pictures(tmp_path / "set", {"disc": 3, "stripe": 3}, first=500)
+    silent, damaged = tmp_path / "silent.onnx", tmp_path / "damaged.onnx"
+    for path, dataset in ((silent, {}), (damaged, card.dataset | {"learnt": "AAAA"})):
+        path.write_bytes(with_card(model, card.model_copy(update={"dataset": dataset})).SerializeToString())
+    assert examine(silent, root, progress).which.startswith(f"all of {root}; the card does not list what was learnt")
+    with pytest.raises(InputError, match=r"damaged\.onnx: its card's list of learnt pictures is damaged"):
+        examine(damaged, root, progress)
+
+
+def test_a_folder_of_nothing_but_learnt_pictures_is_refused(
+    finished: Path, shapes: Path, tmp_path: Path, progress: Progress
+) -> None:
+    tested = set(examine(finished / "fp32.onnx", shapes, progress).part.names)
+    for path in sorted(shapes.rglob("*.png")):
+        if (name := path.relative_to(shapes).as_posix()) not in tested:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            shutil.copy(path, tmp_path / name)
+    with pytest.raises(DatasetError, match="no readable picture to evaluate on that the model has not learnt from"):
+        examine(finished / "fp32.onnx", tmp_path, progress)
 
 
 def test_where_nothing_is_sorted_no_share_of_it_is_right(finished: Path, shapes: Path, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from training import fit as fit_module
 from training.architectures import Network
 from training.checkpoint import Epoch
 from training.data import Dataset, load
-from training.errors import InputError, TrainingError
+from training.errors import TrainingError
 from training.fit import fit, predict
 from training.schedule import learning_rate, side_of
 from training.settings import FitSettings
@@ -94,9 +94,13 @@ def test_a_tracker_is_told_of_the_start_and_of_each_epoch(dataset: Dataset, tmp_
     assert last.trace() / last.sum() == follower.lines[-1].val_accuracy
 
 
-def test_a_run_without_a_checkpoint_cannot_be_resumed(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
-    with pytest.raises(InputError, match=r"checkpoint\.pt: no such checkpoint"):
-        fit(dataset, QUICK, tmp_path, progress, resume=True)
+def test_a_run_stopped_in_its_first_epoch_is_resumed_from_its_first_step(
+    dataset: Dataset, tmp_path: Path, progress: Progress
+) -> None:
+    resumed = fit(dataset, QUICK, tmp_path, progress, resume=True)
+    assert (tmp_path / "augmentations.png").exists()
+    whole = fit(dataset, QUICK, tmp_path / "whole", progress)
+    assert same(whole, resumed)
 
 
 def test_stage_one_trains_the_head_and_leaves_the_backbone_s_weights(
