@@ -22,6 +22,7 @@ from typing import Literal
 import numpy as np
 from rich.progress import Progress
 
+from edge.engines import cores
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
 from edge.picture import SUFFIXES
@@ -410,11 +411,6 @@ def split(
                 parts[int(row)] = part
             start += number
     return parts
-
-
-def cores() -> int:
-    """The processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _allocate(shape: tuple[int, ...], scratch: Path | None, memory_bytes: int | None) -> np.ndarray:

@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from edge.engines import cores
 from edge.model import to_pixels
 from edge.picture import read_bytes
-from training.data import cores
 from training.disturb import DISTURBANCES, Disturbance
 from training.examine import Answers, Examination
 from training.metrics import Share, more_than_chance, share

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress
 
+from edge.engines import cores
 from edge.model import Classifier, ModelCard
-from training.data import Part, Pictures, cores, read, split
+from training.data import Part, Pictures, read, split
 from training.errors import DatasetError, InputError
 from training.seen import Seen
 

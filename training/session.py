@@ -25,7 +25,7 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
     import cv2
     import torch
 
-    from training.data import cores
+    from edge.engines import cores
 
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # torchrun's word
     torch.set_num_threads(options.threads or max(cores() // here, 1))

@@ -9,9 +9,10 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from edge.engines import cores
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
-from training.data import File, cores
+from training.data import File
 from training.reading import Header, read_header, read_sound
 from training.similarity import Looks
 

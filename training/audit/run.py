@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.progress import Progress
 
+from edge.engines import cores
 from training.audit import checks
 from training.audit.checks import Finding, Note, finding
 from training.audit.inspect import Seen, inspect
-from training.data import PARTS, File, PartName, cores, default_size, find, split
+from training.data import PARTS, File, PartName, default_size, find, split
 from training.errors import DatasetError, TrainingError
 from training.grouping import SIMILAR, check_rule, group_names
 from training.similarity import Groups, Looks, near_pairs

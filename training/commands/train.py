@@ -201,8 +201,8 @@ def _ships(card: "ModelCard") -> str:
 
 def _report(options: argparse.Namespace, run: "Run", out: Path, other: Path, progress: Progress) -> None:
     """The report of a finished model on the run's test part, beside the model."""
+    from edge.engines import cores
     from edge.model import Classifier
-    from training.data import cores
     from training.examine import examine_part
     from training.report import write_report
 

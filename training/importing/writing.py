@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from rich.progress import Progress
 
+from edge.engines import cores
 from edge.errors import PictureError
 from edge.model import cut
 from edge.picture import SUFFIXES
 from edge.records import Box
-from training.data import PART_FOLDERS, Skipped, cores
+from training.data import PART_FOLDERS, Skipped
 from training.errors import TrainingError
 from training.files import write_atomically
 from training.importing.found import Labelled
