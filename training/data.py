@@ -1,10 +1,9 @@
 """A folder of class folders becomes a Dataset: decoded once, split with a seed, every picture accounted for.
 
-Either ROOT/CLASS/picture, split here 70/15/15 within each class, or ROOT/train/CLASS/picture with
-test and val (or valid, validation) beside train: what is given is kept, and a validation part that
-is not given is split off train. Pictures are made the model's input by edge.model.to_pixels, the
-same function that the line uses. A rule for groups (training.grouping) keeps pictures that belong
-together in one part.
+ROOT/CLASS/picture is split here 70/15/15 within each class; of ROOT/train/CLASS/picture, what is
+given is kept, and a validation part that is not given is split off train. Pictures are made the
+model's input by edge.model.to_pixels, the same function that the line uses. A rule for groups
+(training.grouping) keeps pictures that belong together in one part.
 """
 
 import hashlib
@@ -17,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.progress import Progress
@@ -25,55 +23,14 @@ from rich.progress import Progress
 from edge.engines import cores
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
-from edge.picture import SUFFIXES
-from training.errors import DatasetError, InputError, TrainingError
+from training.errors import DatasetError, TrainingError
 from training.grouping import check_rule, draw_groups, group_names
 from training.labels import read_soft_labels
-from training.reading import read_header, read_sound
+from training.layout import PARTS, File, PartName, Skipped, check_outside, find
+from training.reading import read_sound
 
-PartName = Literal["train", "val", "test"]
-PARTS: tuple[PartName, ...] = ("train", "val", "test")
-PART_FOLDERS: dict[str, PartName] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
 VAL_SHARE, TEST_SHARE = 0.15, 0.15
 FEWEST_A_CLASS = 5  # one picture each for validation and test, and enough left to call it training
-MAX_DEFAULT_SIZE = 224
-JUNK = frozenset({"thumbs.db", "desktop.ini"})
-SHOWN = 10  # files left out that are named, the rest is counted
-NOT_UTF8 = "its name is not UTF-8 text; rename it"
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """One picture file: name is its path under the dataset's root; part is None where the folder has no parts."""
-
-    path: Path
-    name: str
-    label: str
-    part: PartName | None
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that was left out, and why."""
-
-    name: str
-    reason: str
-
-
-def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    """Every file that was left out, by name, and the count when there are many."""
-    lines = [f"left out: {file.name}: {file.reason}" for file in skipped[:SHOWN]]
-    if len(skipped) > SHOWN:
-        lines.append(f"left out: {len(skipped) - SHOWN} more files")
-    return lines
 
 
 @dataclass(frozen=True)
@@ -168,99 +125,6 @@ class Dataset:
             name: {label: int((part.labels == i).sum()) for i, label in enumerate(self.classes)}
             for name, part in parts.items()
         }
-
-
-def find(root: str | Path) -> tuple[list[File], list[Skipped]]:
-    """Lists the picture files of a dataset folder, sorted by name, and the files that are no pictures."""
-    root = Path(root)
-    if not root.exists():
-        raise DatasetError(f"{root}: no such folder")
-    if not root.is_dir():
-        raise DatasetError(f"{root}: is a file; a dataset is a folder with one folder of pictures a class")
-    if legible(str(root.resolve())) != str(root.resolve()):
-        raise DatasetError(f"{legible(str(root.resolve()))}: {NOT_UTF8}")
-    folders = _folders(root)
-    parts = {folder: PART_FOLDERS.get(folder.name.casefold()) for folder in folders}
-    if "train" not in parts.values():
-        found, others = _find_classes(root, folders, None)
-        return found, others + _stray(root, root)
-    if strangers := sorted(folder.name for folder, part in parts.items() if part is None):
-        raise DatasetError(
-            f"{root}: has {strangers[0]!r} beside a train folder; beside train there can be val and test, nothing else"
-        )
-    files: list[File] = []
-    skipped: list[Skipped] = _stray(root, root)
-    for folder, part in parts.items():
-        skipped += _stray(root, folder)
-        more_files, more_skipped = _find_classes(root, _folders(folder), part)
-        files += more_files
-        skipped += more_skipped
-    known = {file.label for file in files if file.part == "train"}
-    for file in files:
-        if file.label not in known:
-            raise DatasetError(f"{root}: {file.part} has a class {file.label!r} which train does not have")
-    return files, skipped
-
-
-def legible(name: str) -> str:
-    """A file's name as text that can be written: bytes of it that are not UTF-8 become \\x and their number."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
-def check_outside(root: Path, out: Path, advice: str) -> None:
-    """Raises InputError for an output inside the dataset folder that it is made from: it would become part of it."""
-    if out.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{out}: lies in the dataset {root} and would become part of it; {advice}")
-
-
-def _folders(root: Path) -> list[Path]:
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-
-
-def _stray(root: Path, folder: Path) -> list[Skipped]:
-    """Pictures that lie beside the class folders instead of in one."""
-    pictures = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
-    return [Skipped(legible(p.relative_to(root).as_posix()), "lies outside the class folders") for p in pictures]
-
-
-def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tuple[list[File], list[Skipped]]:
-    files: list[File] = []
-    skipped: list[Skipped] = []
-    for folder in folders:
-        if legible(folder.name) != folder.name:
-            raise DatasetError(f"{legible(str(folder))}: {NOT_UTF8}")
-        found = 0
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = path.relative_to(root).as_posix()
-            hidden = any(word.startswith(".") for word in path.relative_to(folder).parts)
-            if hidden:
-                if path.suffix.lower() in SUFFIXES:
-                    skipped.append(Skipped(legible(name), "is hidden: its name, or a folder's, begins with a dot"))
-            elif legible(name) != name:
-                skipped.append(Skipped(legible(name), NOT_UTF8))
-            elif path.suffix.lower() in SUFFIXES:
-                files.append(File(path, name, folder.name, part))
-                found += 1
-            elif path.name.lower() not in JUNK:
-                skipped.append(Skipped(name, "is not a picture by its name"))
-        if not found:
-            raise DatasetError(f"{folder}: has no picture in it; add some, or remove the folder")
-    return files, skipped
-
-
-def default_size(files: Sequence[File], looks: int = 200) -> int:
-    """The input size that fits the pictures: their median longer side, up to a multiple of 32, 64 to 224."""
-    step = max(len(files) // looks, 1)
-    sides = []
-    for file in files[::step]:
-        try:
-            header = read_header(file.path.read_bytes())
-        except (PictureError, OSError):
-            continue  # it is named when the dataset is loaded
-        if header:
-            sides.append(max(header.width, header.height))
-    median = float(np.median(sides)) if sides else MAX_DEFAULT_SIZE
-    return int(min(max(-(-median // 32) * 32, 64), MAX_DEFAULT_SIZE))
 
 
 def read(

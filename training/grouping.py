@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.progress import Progress
@@ -19,10 +18,8 @@ from rich.progress import Progress
 from edge.errors import PictureError
 from edge.picture import read_picture
 from training.errors import DatasetError, InputError
+from training.layout import File, PartName
 from training.similarity import Looks, similar_groups
-
-if TYPE_CHECKING:
-    from training.data import File, PartName
 
 SIMILAR = "similar"
 ATTEMPTS = 20
@@ -40,7 +37,7 @@ def check_rule(rule: str) -> str:
     return rule
 
 
-def group_names(files: Sequence["File"], rule: str, threads: int, progress: Progress | None = None) -> list[str]:
+def group_names(files: Sequence[File], rule: str, threads: int, progress: Progress | None = None) -> list[str]:
     """The group that each file belongs to, by its name. Raises InputError when the rule finds nothing in any file."""
     if check_rule(rule) == SIMILAR:
         return [files[first].name for first in similar_groups(_looks(files, threads, progress))]
@@ -57,12 +54,12 @@ def group_names(files: Sequence["File"], rule: str, threads: int, progress: Prog
     return names
 
 
-def plain_name(file: "File") -> str:
+def plain_name(file: File) -> str:
     """A picture's name without the folder of its part: what a rule is searched in."""
     return file.name.split("/", 1)[1] if file.part else file.name
 
 
-def _looks(files: Sequence["File"], threads: int, progress: Progress | None) -> Looks:
+def _looks(files: Sequence[File], threads: int, progress: Progress | None) -> Looks:
     looks = Looks.room(len(files))
 
     def look(row: int) -> None:
@@ -79,8 +76,8 @@ def _looks(files: Sequence["File"], threads: int, progress: Progress | None) -> 
 
 
 def draw_groups(
-    labels: Sequence[str], groups: Sequence[str], shares: dict["PartName", float], seed: int, root: Path
-) -> list["PartName"]:
+    labels: Sequence[str], groups: Sequence[str], shares: dict[PartName, float], seed: int, root: Path
+) -> list[PartName]:
     """Draws a part for each picture so that groups stay whole and each class has about its share in each part.
 
     Groups are placed from the largest to the smallest, each where its classes are furthest below

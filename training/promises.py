@@ -9,7 +9,7 @@ from rich.progress import Progress
 
 from edge.model import Classifier, ModelCard
 from training.calibrate import calibration_error, choose_thresholds
-from training.examine import Answers, examine
+from training.evaluation.examine import Answers, examine
 from training.export import write_model
 from training.purity import purity_contract
 

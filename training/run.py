@@ -20,12 +20,13 @@ from training.aware import fit_aware
 from training.calibrate import calibration_error, fit_temperature, softmax
 from training.compare import Score, compare, fastest_faithful
 from training.crew import ALONE, Crew
-from training.data import Dataset, check_outside, default_size, find, load
+from training.data import Dataset, load
 from training.errors import InputError, TrainingError
-from training.examine import answer
+from training.evaluation.examine import answer
 from training.export import Front, check_parity, dress, export_core, with_card, write_model
 from training.files import write_atomically
 from training.fit import fit, predict
+from training.layout import check_outside, default_size, find
 from training.networks import check_network, load_network
 from training.novelty import learn_novelty
 from training.promises import Promises, promised

@@ -7,7 +7,7 @@ from onnx import helper
 
 from edge.model import FORMAT, Classifier, ModelCard
 from tests.edge.tiny_model import COLOURS, write_model
-from training.cam import Attention
+from training.evaluation.cam import Attention
 from training.export import Front, dress, export_core
 from training.export import write_model as write_dressed
 from training.networks import build_network

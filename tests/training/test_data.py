@@ -11,8 +11,9 @@ from rich.progress import Progress
 from edge.model import Resize, to_pixels
 from edge.picture import read_picture
 from tests.training.pictures import SHAPES, draw, write_pictures
-from training.data import Dataset, default_size, find, load, read, write_split
+from training.data import Dataset, load, read, write_split
 from training.errors import DatasetError, InputError
+from training.layout import default_size, find
 
 
 def opened(root: Path, progress: Progress, seed: int = 0, size: int = 32) -> Dataset:

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training.disturb import DISTURBANCES, Disturbance, defocus, jpeg, motion_blur, noise, rotation
+from training.evaluation.disturb import DISTURBANCES, Disturbance, defocus, jpeg, motion_blur, noise, rotation
 
 CHART = np.full((101, 101, 3), 120, np.uint8)
 CHART[50, 50] = 255

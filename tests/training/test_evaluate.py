@@ -13,10 +13,10 @@ from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
 from training.compare import Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError, InputError
-from training.evaluate import evaluate, summarize
-from training.examine import examine
+from training.evaluation.evaluate import evaluate, summarize
+from training.evaluation.examine import examine
+from training.evaluation.report import evaluation_tables
 from training.export import with_card
-from training.report import evaluation_tables
 from training.run import Run
 
 

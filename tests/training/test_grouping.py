@@ -9,9 +9,10 @@ from rich.progress import Progress
 from edge.model import Resize
 from tests.training.pictures import SHAPES, draw, write_pictures
 from training.cli import main
-from training.data import File, find, load, split, write_split
+from training.data import load, split, write_split
 from training.errors import DatasetError, InputError
-from training.evaluate import evaluate
+from training.evaluation.evaluate import evaluate
+from training.layout import File, find
 from training.run import Run
 from training.settings import FitSettings
 

@@ -18,9 +18,9 @@ from rich.progress import Progress
 from edge.picture import read_picture
 from tests.training.scenes import CLASSES, HEIGHT, PARTS, SCENES, WIDTH, crops, draw_scene, items, write_scenes
 from training.cli import main
-from training.data import find
 from training.errors import DatasetError, InputError, TrainingError
 from training.importing.run import Imported, import_pictures, spellings
+from training.layout import find
 
 EXPORTS = Path(__file__).parent / "exports"
 ROBOFLOW = {"train": "train", "val": "valid", "test": "test"}

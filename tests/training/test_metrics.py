@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.calibrate import calibration_error
-from training.metrics import (
+from training.evaluation.metrics import (
     balanced_accuracy,
     class_scores,
     confusion,

@@ -18,13 +18,13 @@ from edge.model import Classifier, ClassPurity, ModelCard, Purity
 from edge.picture import read_picture
 from tests.edge.tiny_model import write_model
 from training.cli import main
-from training.disturb import DISTURBANCES
-from training.drift import measure_drifts
 from training.errors import InputError
-from training.evaluate import evaluate
-from training.examine import examine
-from training.page import picture as thumbnail
-from training.report import promise_lines
+from training.evaluation.disturb import DISTURBANCES
+from training.evaluation.drift import measure_drifts
+from training.evaluation.evaluate import evaluate
+from training.evaluation.examine import examine
+from training.evaluation.page import picture as thumbnail
+from training.evaluation.report import promise_lines
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AWKWARD = "a <b> & 'c'"

@@ -8,7 +8,8 @@ from typing import Literal
 import numpy as np
 
 from training.audit.inspect import Seen
-from training.data import FEWEST_A_CLASS, Skipped
+from training.data import FEWEST_A_CLASS
+from training.layout import Skipped
 
 Weight = Literal["fault", "look"]
 

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from edge.engines import cores
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
-from training.data import File
+from training.layout import File
 from training.reading import Header, read_header, read_sound
 from training.similarity import Looks
 

@@ -13,7 +13,7 @@ from edge.errors import PictureError
 from edge.picture import read_bytes
 from training.audit.checks import Finding
 from training.audit.run import Audit
-from training.page import picture
+from training.evaluation.page import picture
 from training.reading import read_sound
 
 NOTES_SHOWN = 24  # of each finding on the page; the JSON has all

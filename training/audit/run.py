@@ -14,9 +14,10 @@ from edge.engines import cores
 from training.audit import checks
 from training.audit.checks import Finding, Note, finding
 from training.audit.inspect import Seen, inspect
-from training.data import PARTS, File, PartName, default_size, find, split
+from training.data import split
 from training.errors import DatasetError, TrainingError
 from training.grouping import SIMILAR, check_rule, group_names
+from training.layout import PARTS, File, PartName, default_size, find
 from training.similarity import Groups, Looks, near_pairs
 
 if TYPE_CHECKING:

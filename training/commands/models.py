@@ -71,10 +71,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         if path is not None:
             output_file(path, suffix)
     with session(options) as progress:
-        from training.evaluate import summarize, twin
-        from training.examine import examine
+        from training.evaluation.evaluate import summarize, twin
+        from training.evaluation.examine import examine
+        from training.evaluation.report import evaluation_tables, write_report
         from training.files import write_atomically
-        from training.report import evaluation_tables, write_report
 
         examination = examine(options.model, options.dataset, progress, options.threads)
         against = options.against or twin(options.model)
@@ -95,8 +95,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     out = onnx_file(options.out, options.model)
     with session(options) as progress:
+        from training.evaluation.report import promise_lines
         from training.promises import Promises, calibrate
-        from training.report import promise_lines
 
         promises = Promises.model_validate(promises_of(options))
         card = calibrate(options.model, options.dataset, out, promises, progress)

@@ -125,7 +125,8 @@ def _renaming(text: str) -> tuple[str, str]:
 
 
 def _split(options: argparse.Namespace) -> None:
-    from training.data import skipped_lines, write_split
+    from training.data import write_split
+    from training.layout import skipped_lines
 
     with progress_bars() as progress:
         counts, skipped = write_split(options.dataset, options.out, options.seed, options.group, progress)

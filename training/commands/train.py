@@ -123,8 +123,8 @@ def _build(options: argparse.Namespace) -> None:
     out = onnx_file(options.out)
     folder = options.folder or Path("runs") / time.strftime(f"{out.stem}-%Y%m%d-%H%M%S")
     with session(options) as progress, _tracking(options, progress) as tracker:
+        from training.evaluation.report import candidates_table, comparison_table, model_page, promise_lines
         from training.files import write_atomically
-        from training.report import candidates_table, comparison_table, model_page, promise_lines
 
         limits = limits_of(options)
         run = _start(options, folder, options.name or out.stem, progress)
@@ -169,7 +169,7 @@ def _fit(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     with session(options) as progress:
         from edge.model import Classifier
-        from training.report import promise_lines
+        from training.evaluation.report import promise_lines
         from training.run import Run
 
         run = Run.open(options.folder, progress)
@@ -183,7 +183,7 @@ def _export(options: argparse.Namespace) -> None:
 
 def _quantize(options: argparse.Namespace) -> None:
     with session(options) as progress:
-        from training.report import candidates_table
+        from training.evaluation.report import candidates_table
         from training.run import Run
 
         limits = limits_of(options)
@@ -203,8 +203,8 @@ def _report(options: argparse.Namespace, run: "Run", out: Path, other: Path, pro
     """The report of a finished model on the run's test part, beside the model."""
     from edge.engines import cores
     from edge.model import Classifier
-    from training.examine import examine_part
-    from training.report import write_report
+    from training.evaluation.examine import examine_part
+    from training.evaluation.report import write_report
 
     classifier = Classifier(out, provider="cpu", threads=options.threads or cores())
     test, root = run.data.test, run.data.root
@@ -230,9 +230,9 @@ def _start(
 ) -> "Run":
     """A new run from the words of the command line; what was read and what was left out is said."""
     from training.crew import ALONE
-    from training.data import skipped_lines
+    from training.evaluation.report import dataset_table
+    from training.layout import skipped_lines
     from training.promises import Promises
-    from training.report import dataset_table
     from training.run import Run
     from training.settings import FitSettings
 

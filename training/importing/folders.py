@@ -1,7 +1,7 @@
 """Class folders, with train, val and test above them or without; Roboflow's folder export and ImageNet are such."""
 
-from training.data import PART_FOLDERS
 from training.importing.found import Findings, Labelled, Source, part_of
+from training.layout import PART_FOLDERS
 
 
 def read_folders(source: Source) -> Findings:

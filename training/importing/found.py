@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from edge.picture import SUFFIXES
-from training.data import PART_FOLDERS, PartName, Skipped
+from training.layout import PART_FOLDERS, PartName, Skipped
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"})
 LARGEST_LABEL_FILE = 1 << 30

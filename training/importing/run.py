@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.progress import Progress
 
-from training.data import PART_FOLDERS, PARTS, Skipped
 from training.errors import DatasetError, InputError
 from training.files import write_atomically
 from training.importing.archive import opened, whole_or_not_at_all
@@ -21,6 +20,7 @@ from training.importing.tables import read_csv
 from training.importing.writing import Written, write
 from training.importing.xmls import first_tags, read_cvat, read_voc
 from training.importing.yolo import names_files, read_yolo
+from training.layout import PART_FOLDERS, PARTS, Skipped
 
 READERS: dict[str, Callable[[Source], Findings]] = {
     "folders": read_folders,

@@ -17,10 +17,10 @@ from edge.errors import PictureError
 from edge.model import cut
 from edge.picture import SUFFIXES
 from edge.records import Box
-from training.data import PART_FOLDERS, Skipped
 from training.errors import TrainingError
 from training.files import write_atomically
 from training.importing.found import Labelled
+from training.layout import PART_FOLDERS, Skipped
 from training.reading import read_sound
 
 LAYOUT = frozenset(

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, parse
 
-from training.data import PartName
 from training.importing.found import (
     LARGEST_LABEL_FILE,
     Area,
@@ -25,6 +24,7 @@ from training.importing.found import (
     read_text,
     unlabelled,
 )
+from training.layout import PartName
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element

@@ -10,14 +10,14 @@ from rich.table import Table
 
 from edge.model import ModelCard
 from training.calibrate import FLOOR
-from training.charts import percent
 from training.compare import Score
 from training.data import Dataset
-from training.drift import Drifts
-from training.evaluate import Comparison, Evaluation, evaluate_whole
-from training.examine import Examination
+from training.evaluation.charts import percent
+from training.evaluation.drift import Drifts
+from training.evaluation.evaluate import Comparison, Evaluation, evaluate_whole
+from training.evaluation.examine import Examination
+from training.evaluation.page import render
 from training.files import write_atomically
-from training.page import render
 
 HEADINGS = ("", "accuracy", "agrees with torch", "calibration error", "size", "p50", "p99")
 CANDIDATE_HEADINGS = ("", "accuracy", "agrees with fp32", "drop", "worst class", "p50", "size", "holds")

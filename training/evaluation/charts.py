@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from training.drift import Drift, Step
-from training.metrics import Bin, Curve, Share
+from training.evaluation.drift import Drift, Step
+from training.evaluation.metrics import Bin, Curve, Share
 
 Point = tuple[float, float]
 

@@ -12,9 +12,9 @@ from rich.progress import Progress
 from edge.engines import cores
 from edge.model import to_pixels
 from edge.picture import read_bytes
-from training.disturb import DISTURBANCES, Disturbance
-from training.examine import Answers, Examination
-from training.metrics import Share, more_than_chance, share
+from training.evaluation.disturb import DISTURBANCES, Disturbance
+from training.evaluation.examine import Answers, Examination
+from training.evaluation.metrics import Share, more_than_chance, share
 from training.reading import read_sound
 
 MOST, MOST_QUICK = 400, 80

@@ -12,10 +12,10 @@ from rich.progress import Progress
 from edge.model import Classifier, ModelCard
 from training.calibrate import calibration_error
 from training.compare import time_interleaved
-from training.drift import Drifts, measure_drifts
 from training.errors import InputError
-from training.examine import Answers, Examination, answer, examine, thresholds
-from training.metrics import (
+from training.evaluation.drift import Drifts, measure_drifts
+from training.evaluation.examine import Answers, Examination, answer, examine, thresholds
+from training.evaluation.metrics import (
     Bin,
     ClassScore,
     Curve,

@@ -15,15 +15,15 @@ from rich.progress import Progress
 from edge.errors import PictureError
 from edge.model import to_pixels
 from edge.picture import read_picture
-from training import charts
-from training.cam import Attention
-from training.charts import percent
-from training.disturb import DISTURBANCES
-from training.drift import Drift, reduce
-from training.evaluate import Called, Comparison, Difference, Evaluation
-from training.examine import Examination
-from training.findings import findings
-from training.metrics import Share
+from training.evaluation import charts
+from training.evaluation.cam import Attention
+from training.evaluation.charts import percent
+from training.evaluation.disturb import DISTURBANCES
+from training.evaluation.drift import Drift, reduce
+from training.evaluation.evaluate import Called, Comparison, Difference, Evaluation
+from training.evaluation.examine import Examination
+from training.evaluation.findings import findings
+from training.evaluation.metrics import Share
 
 SHOWN = 12  # pictures in a gallery
 CELLS = 30  # classes in the confusion matrix

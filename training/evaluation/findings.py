@@ -4,9 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from training.charts import percent
-from training.evaluate import Evaluation
-from training.metrics import Z95
+from training.evaluation.charts import percent
+from training.evaluation.evaluate import Evaluation
+from training.evaluation.metrics import Z95
 
 WIDE = 0.03  # half of an interval, as a share
 FEW = 30  # pictures of a class
