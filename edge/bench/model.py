@@ -1,13 +1,16 @@
 """Scenario `model`: what one inference takes, by provider, threads and batch."""
 
 import random
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter, process_time
 
 import numpy as np
 
-from edge.bench.findings import Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
+from edge.bench.eager import Eager, network_of
+from edge.bench.findings import Bar, Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
 from edge.bench.peer import Peer, PeerError
 from edge.bench.scenario import Bench
 from edge.choice import Choice, busy_eye, candidates
@@ -18,9 +21,15 @@ from edge.model import Classifier
 SECONDS = 20.0
 EYE_SECONDS = 8.0
 AGAINST = "other file, cpu"  # what --against names
+TORCH = "torch, not exported"
+# EfficientNet-Lite0 at 224: of what a quantized file may take of the time that fp32 and torch do.
+LITE0, LITE0_SIZE = "efficientnet_lite0", 224
+TO_FP32, TO_TORCH = 0.60, 0.16
 BATCHES = (1, 4)
 RUNS_A_TURN = 8
 WARM_UP_RUNS = 2  # after another engine's turn the caches hold the other engine's weights
+Key = tuple[str, int, int]  # provider, threads, batch
+Turn = Callable[[int], Runs]  # RUNS_A_TURN inferences of so many pictures
 
 
 class Engine:
@@ -72,24 +81,40 @@ def measure(bench: Bench) -> Findings:
                 notes.append(f"{error}.")
                 continue
             engines[provider, threads] = stack.enter_context(engine)
-        against = None
+        others: dict[tuple[str, int], Turn] = {}
         if bench.against is not None:
-            against = stack.enter_context(Peer("the file to compare with", Engine, model=bench.against, provider="cpu"))
-        measured = _in_turns(bench, engines, against)
+            other = stack.enter_context(Peer("the file to compare with", Engine, model=bench.against, provider="cpu"))
+            others[AGAINST, 1] = _turn_of(other)
+        card = Classifier(bench.model, "cpu").card
+        if (network := network_of(card)) is not None:
+            bench.say("starting torch")
+            try:
+                eager = stack.enter_context(Eager(network, card.height))
+            except PeerError as error:
+                notes.append(f"{error}.")
+            else:
+                others[TORCH, 1] = lambda batch: eager.measure(RUNS_A_TURN, batch, timeout_s=120)
+        measured = _in_turns(bench, {key: _turn_of(engine) for key, engine in engines.items()} | others)
         beside = _beside_an_eye(bench, engines)
     bench.say("what auto chooses")
     with Peer("auto", Chooser, model=bench.model) as chooser:
         choice: Choice = chooser.call("choose", timeout_s=120)
     notes += [f"auto: {choice.why}.", *(f"auto left out {one}." for one in choice.left_out)]
-    return Findings((_table(measured), _choice_table(beside, choice)), notes=tuple(notes))
+    tables = (_table(measured), _choice_table(beside, choice))
+    lite0 = card.training.get("network") == LITE0 and card.height == card.width == LITE0_SIZE
+    return Findings(tables, _bars(measured) if lite0 else (), tuple(notes))
 
 
-def _in_turns(
-    bench: Bench, engines: dict[tuple[str, int], Peer], against: Peer | None
-) -> dict[tuple[str, int, int], Runs]:
-    """Inferences by provider, threads and batch, in turns, so that whatever else the machine does meets all alike."""
-    if against is not None:
-        engines = {**engines, (AGAINST, 1): against}
+def _turn_of(engine: Peer) -> Turn:
+    def turn(batch: int) -> Runs:
+        runs: Runs = engine.call("measure", runs=RUNS_A_TURN, batch=batch, timeout_s=120)
+        return runs
+
+    return turn
+
+
+def _in_turns(bench: Bench, engines: dict[tuple[str, int], Turn]) -> dict[Key, Runs]:
+    """Inferences of every engine with every batch, in turns, so that whatever else the machine does meets all alike."""
     rows = {(*key, batch): Runs() for batch in BATCHES for key in engines}
     order, chance = list(rows), random.Random(1)
     ends = perf_counter() + bench.seconds(SECONDS)
@@ -99,9 +124,20 @@ def _in_turns(
         bench.say(f"{len(rows)} rows, turn {turns}, {max(ends - perf_counter(), 0):.0f} s left")
         chance.shuffle(order)  # else a row could keep step with the system's own scheduler
         for provider, threads, batch in order:
-            engine = engines[provider, threads]
-            rows[provider, threads, batch].add(engine.call("measure", runs=RUNS_A_TURN, batch=batch, timeout_s=120))
+            rows[provider, threads, batch].add(engines[provider, threads](batch))
     return rows
+
+
+def _bars(measured: dict[Key, Runs]) -> tuple[Bar, ...]:
+    """The file on the processor with one thread and one picture a call, against each of the others that was there."""
+    medians = {key: percentile(runs.seconds, 0.5) for key, runs in measured.items()}
+    own = medians.get(("cpu", 1, 1))
+    bars = (
+        Bar("to_fp32", "the file to the other one, which is taken for its fp32 form", None, TO_FP32, "x"),
+        Bar("to_torch", "the file to its network in torch", None, TO_TORCH, "x"),
+    )
+    bases = (medians.get((AGAINST, 1, 1)), medians.get((TORCH, 1, 1)))
+    return tuple(replace(bar, value=ratio(own, base)) for bar, base in zip(bars, bases, strict=True) if base)
 
 
 def _beside_an_eye(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[tuple[str, int], Runs]:
@@ -148,7 +184,7 @@ def _choice_table(beside: dict[tuple[str, int], Runs], choice: Choice) -> Table:
     )
 
 
-def _table(measured: dict[tuple[str, int, int], Runs]) -> Table:
+def _table(measured: dict[Key, Runs]) -> Table:
     rows: list[dict[str, Figure]] = []
     base: float | None = None
     for (provider, threads, batch), runs in measured.items():

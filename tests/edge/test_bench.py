@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edge.bench import SCENARIOS, Bench, run_bench, servers
+from edge.bench.eager import Eager
 from edge.bench.findings import Bar, Column, Findings, Table, percentile
 from edge.bench.live import Stretch, belt, content
 from edge.bench.load import Clients
@@ -62,12 +63,28 @@ def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model:
     assert min(row["to_best"] for row in tables["auto"]["rows"]) == 1
 
 
-def test_another_file_is_timed_in_the_same_turns(model: Path, tmp_path: Path) -> None:
+def test_another_file_and_torch_are_timed_in_the_same_turns_and_lite0_at_224_is_held_to_its_bars(
+    tmp_path: Path,
+) -> None:
+    own = write_model(tmp_path / "own.onnx", PARTS, size=224, training={"network": "efficientnet_lite0"})
     path = tmp_path / "bench.json"
-    other = write_model(tmp_path / "other.onnx")
-    assert run_bench(["model"], model, path, effort=0.01, against=other) == 0
-    rows = json.loads(path.read_text())["scenarios"]["model"]["tables"]["model"]["rows"]
-    assert sum(row["provider"].startswith("other file") for row in rows) == 2
+    assert run_bench(["model"], own, path, effort=0.01, against=own) == 0
+    found = json.loads(path.read_text())["scenarios"]["model"]
+    rows = found["tables"]["model"]["rows"]
+    assert [row["batch"] for row in rows if row["provider"].startswith("other file")] == [1, 4]
+    assert found["bars"]["to_fp32"]["value"] > 0
+    if find_spec("torch") is None:
+        return  # the edge alone: then nothing is said of torch
+    torch = [row for row in rows if row["provider"].startswith("torch")]
+    assert [row["batch"] for row in torch] == [1, 4]
+    assert torch[0]["to_first_row"] == pytest.approx(1 / found["bars"]["to_torch"]["value"])
+    assert found["bars"]["to_torch"]["holds"], "the file is no more than a mean and a matrix product"
+
+
+def test_torch_that_does_not_start_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(PeerError, match="torch's process ended with status 1"):
+        Eager("efficientnet_lite0", 224)
 
 
 def test_every_way_to_the_models_input_is_measured(model: Path, tmp_path: Path) -> None:
