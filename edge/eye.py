@@ -12,8 +12,8 @@ from edge.records import Frame, View
 class Eye:
     """Finds the items of each frame, follows them, and picks the views that are worth classifying.
 
-    crop_margin is the model card's, place the Tracker's. Frames must come in the order in which they were
-    captured.
+    crop_margin is the model card's, place and error_mm are the Tracker's. Frames must come in the order in which
+    they were captured.
     """
 
     def __init__(
@@ -22,9 +22,10 @@ class Eye:
         belt: BeltSettings,
         crop_margin: float,
         place: Callable[[Frame, float | None], Frame] | None = None,
+        error_mm: Callable[[float, float], float] | None = None,
     ) -> None:
         self._finder = Finder(items, belt)
-        self._tracker = Tracker(items, belt, place)
+        self._tracker = Tracker(items, belt, place, error_mm)
         self._viewer = Viewer(items, belt, crop_margin)
 
     def look(self, frame: Frame) -> tuple[Tracked, list[View]]:

@@ -1,6 +1,7 @@
 """BeltFlow: how far the belt moved between two pictures, as the things that lie on it show it."""
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,11 +15,48 @@ STRETCH_PX = 8.0  # the shortest stretch over which seen and promised pixels are
 RATIO_PX = 800.0  # the ratio of seen to promised pixels is that of about the last so many
 TRUSTED = 0.03  # a ratio this close to 1 says that position and pixels_per_mm are right
 SLACK = 0.35  # how far from the expected distance belts are still thought likely, as a share of it,
+BORNE_OUT = 0.05  # how far while what is seen bears the position out,
 SLACK_PX = 3.0  # and in pixels
 DOUBT = 0.25  # what each such distance from the expected counts against the word of one item
 MOST_DOUBT = 3.0
-NEARLY_ALL = 0.75  # a distance that explains this share of what is seen needs no further search
+ENOUGH = 0.5  # an expected distance after which this share of what must be in sight is seen needs no further search
+ABSENT = 0.5  # the word of an item that is not where it must be, or of one that was not where it must have been
+CLEAR = 0.75  # a distance that is better than any other by this much of one item's word is beyond doubt
+FAINT = 0.2  # less of one item's word than this shows nothing
+LENS = 0.01  # how far things may differ in what they show of one distance, as a share of it
+ITEM = 0.5  # what is believed less is not known to be an item: it may come, go or stay
 SETTLED = 4  # observed steps after which the expectation rests on what was seen
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the belt in pixels, and whether anything showed it or it is only expected.
+
+    It is ambiguous where another distance explains what is seen about as well, and makes other things of the
+    things that are seen: which is which nobody can tell.
+    """
+
+    moved_px: float
+    seen: bool
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sightings:
+    """What two pictures show of things on the belt: those seen before, and the sightings of the newer one.
+
+    proposals, float [things, sightings], holds what each thing would have moved to be each sighting, nan where
+    it cannot be. weights, float [things], says how far each is to be believed: 1 for an item, less for what may
+    be one, 0 for what lies still. stays, float [things, 2], are the distances from which to which each must be
+    seen again, known, float [sightings, 2], those from which to which each sighting must have been seen before.
+    least_px is how far apart two things lie at least.
+    """
+
+    proposals: np.ndarray
+    weights: np.ndarray
+    stays: np.ndarray
+    known: np.ndarray
+    least_px: float
 
 
 class BeltFlow:
@@ -35,7 +73,7 @@ class BeltFlow:
         self._shown_px = self._promised_px = 0.0
         self._stretch_px = np.zeros(2)
         self._steps = 0
-        self._recent: deque[tuple[float, float]] = deque(maxlen=600)
+        self._recent: deque[tuple[float, float, float]] = deque(maxlen=600)
         self._recent_s = 0.0
         self._unproven: deque[tuple[float, float, float]] = deque(maxlen=SETTLED)
 
@@ -61,14 +99,14 @@ class BeltFlow:
         optics; where the belt changed its speed within the window, that change is a part of it.
         """
         recent = list(self._recent.copy())  # at once: the watch asks while the eye goes on adding
-        count, time = len(recent), sum(dt for _, dt in recent)
+        count, time = len(recent), sum(dt for _, dt, _ in recent)
         if not self.settled or count < SETTLED or time <= 0:
             return None
-        speed = sum(moved for moved, _ in recent) / time
+        speed = sum(moved for moved, _, _ in recent) / time
         half = count // 2
-        early = sum(moved for moved, _ in recent[:half]) / sum(dt for _, dt in recent[:half])
-        late = sum(moved for moved, _ in recent[half:]) / sum(dt for _, dt in recent[half:])
-        spread = sum((moved - speed * dt) ** 2 for moved, dt in recent) / count
+        early = sum(moved for moved, _, _ in recent[:half]) / sum(dt for _, dt, _ in recent[:half])
+        late = sum(moved for moved, _, _ in recent[half:]) / sum(dt for _, dt, _ in recent[half:])
+        spread = sum((moved - speed * dt) ** 2 for moved, dt, _ in recent) / count
         error = 2 * float(np.hypot(np.sqrt(2) * NOISE_PX, np.sqrt(spread * count) / 2)) / time
         change = abs(late - early)
         error += (CHANGE * change if change > 2 * error else 0.0) + SYSTEMATIC * abs(speed)
@@ -78,56 +116,33 @@ class BeltFlow:
         """How far a step of the line's position moves what is seen, in pixels."""
         return position_mm * self._belt.pixels_per_mm * self.ratio
 
-    def step(self, proposals: np.ndarray, weights: np.ndarray, dt: float, position_mm: float) -> tuple[float, bool]:
-        """The distance in pixels of one step of dt seconds, and whether anything showed it.
+    def step(self, sightings: Sightings, dt: float, position_mm: float, error_mm: float = 0.0) -> Step:
+        """The step of dt seconds in which the line's position moved by position_mm, give or take error_mm.
 
-        proposals, float [things, sightings], holds what each thing seen before would have moved to be
-        each sighting, nan where it cannot be; weights, float [things], says how far each is to be
-        believed: 1 for an item, less for what may be one, 0 for what lies still. position_mm is the
-        step of the line's position.
+        The expected distance holds until what is seen contradicts it: until most of what must then be in sight
+        is not. After a long time without a picture everything seen before has left, so nothing contradicts it, and
+        nobody is misled by new items that happen to lie as others lay before. Only what contradicts the
+        expectation lets every distance be weighed.
         """
         by_position = self.promised_px(position_mm)
+        unseen = Step(by_position, False)
+        scene = _Scene(sightings, 1.5 * NOISE_PX + LENS * abs(by_position))
+        if dt <= 0 or not scene.options.size:
+            return unseen
         by_speed = self._speed * dt
-        believed = (weights > 0) & np.isfinite(proposals).any(axis=1)
-        if dt <= 0 or not believed.any():
-            return by_position, False
-        proposals, weights = proposals[believed], weights[believed]
-        options = np.unique(np.round(proposals[np.isfinite(proposals)], 1))
-        width = 1.5 * NOISE_PX + 0.03 * abs(by_position)
-        best = self._best_near(options, proposals, weights, width, by_position, by_speed)
-        if best is None:
-            agreement = _agreement(options, proposals, weights, width)
-            score = agreement - self._doubt(options, by_position, by_speed)
-            if score.max() <= 0:
-                return by_position, False
-            best = float(options[score.argmax()])
-        off = np.abs(proposals - best)
-        nearest = proposals[np.arange(len(proposals)), np.where(np.isnan(off), np.inf, off).argmin(axis=1)]
-        near = np.abs(nearest - best) < 3 * width
-        return float(np.average(nearest[near], weights=weights[near])), True
-
-    def _best_near(
-        self,
-        options: np.ndarray,
-        proposals: np.ndarray,
-        weights: np.ndarray,
-        width: float,
-        by_position: float,
-        by_speed: float,
-    ) -> float | None:
-        """The best of the expected distances, if it explains nearly all that is seen.
-
-        There are as many options as pairs of things that look alike, so most pictures are settled here, with
-        those few that are expected; None where all have to be weighed.
-        """
         if not self.settled:
-            return None
-        options = options[self._off(options, by_position, by_speed) <= 1]
-        if not options.size:
-            return None
-        agreement = _agreement(options, proposals, weights, width)
-        best = int((agreement - self._doubt(options, by_position, by_speed)).argmax())
-        return float(options[best]) if agreement[best] >= NEARLY_ALL * weights.sum() else None
+            step = scene.best(scene.options, self._doubt(scene.options, by_position, by_speed))
+            return Step(step.moved_px, True) if step else unseen
+        options = np.append(scene.options, by_position)
+        expected = options[self._is_expected(options, by_position, by_speed, error_mm)]
+        step = scene.best(expected, self._doubt(expected, by_position, by_speed))
+        if step is None or scene.contradicts(step.moved_px):
+            if not scene.contradicts(by_position):
+                return unseen
+            step = scene.best(options, self._doubt(options, by_position, by_speed))
+        if step and step.ambiguous:
+            return Step(by_position, False, ambiguous=True)
+        return step or unseen
 
     def propose(self, moved: float, dt: float, position_mm: float) -> None:
         """Remembers a step that something made which may turn out to be an item."""
@@ -148,7 +163,7 @@ class BeltFlow:
         self._learn_ratio(moved, position_mm * self._belt.pixels_per_mm)
         if len(self._recent) == self._recent.maxlen:
             self._recent_s -= self._recent.popleft()[1]
-        self._recent.append((moved, dt))
+        self._recent.append((moved, dt, self.promised_px(position_mm)))
         self._recent_s += dt
         while len(self._recent) > SETTLED and self._recent_s > WINDOW_S:
             self._recent_s -= self._recent.popleft()[1]
@@ -175,6 +190,19 @@ class BeltFlow:
             return unlikely + np.where(options < -NOISE_PX, 0.25, 0.0)
         return DOUBT * np.minimum(self._off(options, by_position, by_speed), MOST_DOUBT)
 
+    def _is_expected(self, options: np.ndarray, by_position: float, by_speed: float, error_mm: float) -> np.ndarray:
+        """Which distances agree with the position, or while it is not borne out with the position or the speed."""
+        if not self._borne_out:
+            return np.asarray(self._off(options, by_position, by_speed) <= 1)
+        slack = SLACK_PX + BORNE_OUT * abs(by_position) + error_mm * self._belt.pixels_per_mm
+        return np.asarray(np.abs(options - by_position) <= slack)
+
+    @property
+    def _borne_out(self) -> bool:
+        """Whether the newest steps were those that the position promised."""
+        moved, promised = (sum(step[n] for step in self._recent) for n in (0, 2))
+        return abs(moved - promised) <= BORNE_OUT * abs(promised) + SLACK_PX
+
     def _off(self, options: np.ndarray, by_position: float, by_speed: float) -> np.ndarray:
         """How far each distance is from the expected ones; 1 is still thought likely."""
         return np.minimum(
@@ -183,7 +211,71 @@ class BeltFlow:
         )
 
 
-def _agreement(options: np.ndarray, proposals: np.ndarray, weights: np.ndarray, width: float) -> np.ndarray:
-    """How much of what is seen each distance explains, float [options]."""
-    apart = np.fmin.reduce(np.abs(proposals[:, :, None] - options), axis=1)
-    return np.asarray(weights @ np.exp(-0.5 * (apart / width) ** 2))
+class _Scene:
+    """What two pictures show, to be held against one distance or another.
+
+    What is seen speaks for a distance, and so does what is missing against it: an item that must still be in sight
+    and is not, and one that is new though it must have been in sight before.
+    """
+
+    def __init__(self, sightings: Sightings, width: float) -> None:
+        believed = (sightings.weights > 0) & np.isfinite(sightings.proposals).any(axis=1)
+        self._proposals, self._weights = sightings.proposals, sightings.weights
+        self._all, self._width = sightings, width
+        seen = sightings.proposals[believed]
+        self.options = np.unique(np.round(seen[np.isfinite(seen)], 1))
+
+    def best(self, options: np.ndarray, doubt: np.ndarray) -> Step | None:
+        """The distance that explains most, of some with a doubt each; None where none explains anything."""
+        closeness = self._closeness(options)
+        explained = self._explained(closeness)
+        score = explained - ABSENT * (self._missing(options, closeness) + self._new(options, closeness)) - doubt
+        first = int(score.argmax())
+        if explained[first] < FAINT:
+            return None
+        others = np.abs(options - options[first]) >= max(self._all.least_px, 4 * self._width)
+        ambiguous = bool((others & (score > score[first] - CLEAR)).any())
+        return Step(self._exactly(float(options[first])), True, ambiguous)
+
+    def contradicts(self, distance: float) -> bool:
+        """Whether most of what must be in sight after a distance is not."""
+        options = np.array([distance])
+        closeness = self._closeness(options)
+        return bool(self._missing(options, closeness)[0] > (1 - ENOUGH) * self._staying(options).sum())
+
+    def _closeness(self, options: np.ndarray) -> np.ndarray:
+        """How well each thing is each sighting after each distance, 0 to 1, float [things, sightings, options]."""
+        apart = np.nan_to_num(self._proposals[:, :, None] - options, nan=np.inf)
+        return np.asarray(np.exp(-0.5 * (apart / self._width) ** 2))
+
+    def _explained(self, closeness: np.ndarray) -> np.ndarray:
+        """How much of what is seen each distance explains, float [options]."""
+        return np.asarray(self._weights @ closeness.max(axis=1, initial=0.0))
+
+    def _staying(self, options: np.ndarray) -> np.ndarray:
+        """The weights of those items that must be in sight after each distance, float [things, options]."""
+        low, high = self._all.stays.T[:, :, None]
+        items = np.where(self._weights < ITEM, 0.0, self._weights)
+        return np.asarray(items[:, None] * ((low <= options) & (options <= high)))
+
+    def _missing(self, options: np.ndarray, closeness: np.ndarray) -> np.ndarray:
+        """How much of what must be in sight after each distance is not, float [options]."""
+        return np.asarray((self._staying(options) * (1 - closeness.max(axis=1, initial=0.0))).sum(axis=0))
+
+    def _new(self, options: np.ndarray, closeness: np.ndarray) -> np.ndarray:
+        """How many sightings are new though they must have been in sight before each distance, float [options]."""
+        low, high = self._all.known.T[:, :, None]
+        # What may not be an item may have stayed where it was.
+        stayed = np.where(self._weights[:, None] < ITEM, np.abs(np.nan_to_num(self._proposals, nan=np.inf)), np.inf)
+        moves = stayed.min(axis=0, initial=np.inf) > 3 * self._width
+        unexplained = 1 - closeness.max(axis=0, initial=0.0)
+        return np.asarray((moves[:, None] * ((low <= options) & (options <= high)) * unexplained).sum(axis=0))
+
+    def _exactly(self, distance: float) -> float:
+        """The mean of what the things that moved about so far show."""
+        off = np.abs(self._proposals - distance)
+        nearest = np.where(np.isnan(off), np.inf, off).min(axis=1)
+        near = (self._weights > 0) & (nearest < 3 * self._width)
+        columns = np.where(np.isnan(off), np.inf, off).argmin(axis=1)
+        shown = self._proposals[np.arange(len(columns)), columns]
+        return float(np.average(shown[near], weights=self._weights[near]))

@@ -7,7 +7,7 @@ import numpy as np
 
 from edge.config import BeltSettings, ItemsSettings
 from edge.finder import MOST, Finder, Found
-from edge.flow import BeltFlow
+from edge.flow import BeltFlow, Sightings, Step
 from edge.places import (
     AREA,
     COLUMNS,
@@ -35,6 +35,7 @@ __all__ = ["Finder", "Found", "Tracked", "Tracker", "Viewer"]
 
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
 WAIT_FRAMES = 5  # before it counts as taken away
+SEEN_GATE, EXPECTED_GATE = 0.02, 0.05  # how far off its place a thing may be, as a share of the way since it was seen
 BACK = 0.5  # how far beyond an edge items are remembered, in lengths of the sight: a belt may turn back
 
 
@@ -44,7 +45,8 @@ class Tracked:
 
     items holds every item seen in it, in the order of their ids, new ones included. born are the
     ids first reported in this frame, left those that went out by the downstream edge, vanished those
-    that disappeared inside the picture (somebody took them away). moved_px is how far the belt moved
+    that disappeared inside the picture (somebody took them away), doubtful those of which nobody can tell any more
+    which is which: too long there was no picture to follow them by. moved_px is how far the belt moved
     since the frame before, and seen_moving whether known items showed it (or it is only expected).
     too_long_mm is the length of what was passed over as longer than items that touch can be, 0 for nothing.
     """
@@ -53,6 +55,7 @@ class Tracked:
     born: tuple[int, ...] = ()
     left: tuple[int, ...] = ()
     vanished: tuple[int, ...] = ()
+    doubtful: tuple[int, ...] = ()
     moved_px: float = 0.0
     seen_moving: bool = False
     too_long_mm: float = 0.0
@@ -67,7 +70,8 @@ class Tracker:
     twice of it, stops, or starts again is followed all the same.
 
     place, where the pictures tell the belt's position, is asked what position a frame has, by how many
-    pixels the belt moved since the one before (None where no known item showed it).
+    pixels the belt moved since the one before (None where no known item showed it). error_mm says how far off the
+    way may be that frames' positions tell between two moments.
 
     A thing becomes an item when it has travelled with the belt for a few pictures and been whole in
     one: hands, shadows and whatever lies still beside the belt do not. Ids start with 1 and are never
@@ -75,11 +79,15 @@ class Tracker:
     """
 
     def __init__(
-        self, settings: ItemsSettings, belt: BeltSettings, place: Callable[[Frame, float | None], Frame] | None = None
+        self,
+        settings: ItemsSettings,
+        belt: BeltSettings,
+        place: Callable[[Frame, float | None], Frame] | None = None,
+        error_mm: Callable[[float, float], float] | None = None,
     ) -> None:
         self._settings = settings
         self._belt = belt
-        self._place = place
+        self._place, self._error_mm = place, error_mm
         self._flow = BeltFlow(belt)
         self._next_id = 1
         self._tracks: list[Track] = []
@@ -112,24 +120,24 @@ class Tracker:
             self._tracks = []
         last, self._last = self._last, frame
         self._first = last is None
-        dt = max(frame.captured_at - last.captured_at, 0.0) if last else 0.0
-        step_mm = frame.position_mm - last.position_mm if last else 0.0
         if not found and not self._tracks:
-            return Tracked(moved_px=self._flow.promised_px(step_mm))
+            return Tracked(moved_px=self._flow.promised_px(frame.position_mm - last.position_mm) if last else 0.0)
         found = sorted(found, key=lambda one: -one.area_px)[:MOST]
         places = places_of(self._travel, found)
         earlier = np.array([track.place for track in self._tracks]).reshape(-1, places.shape[1])
         apart, could_be = offsets(earlier, places), alike(earlier, places)
-        moved, seen_moving = self._step(earlier, places, np.where(could_be, apart, np.nan), dt, step_mm)
+        step, seen_moving = self._step(earlier, places, np.where(could_be, apart, np.nan), frame, last)
+        moved = step.moved_px
         if self._place:
             frame = self._last = self._place(frame, moved if seen_moving else None)
-        cost = self._costs(earlier, places, apart, could_be, frame.captured_at, moved)
+        cost = self._costs(earlier, places, apart, could_be, frame.captured_at, step)
         self._match(found, places, apart, cost, frame, abs(moved))
+        doubtful = self._doubted() if step.ambiguous else ()
         born = self._births()
         left, vanished = self._ends(frame)
         seen = [track for track in self._tracks if track.id and (not track.unseen or track.hidden)]
         items = tuple(self._item(track, frame) for track in sorted(seen, key=lambda track: track.id))
-        return Tracked(items, born, left, vanished, moved, seen_moving)
+        return Tracked(items, born, left, vanished, doubtful, moved, seen_moving)
 
     def _one_a_frame(self, frame: Frame) -> Tracked:
         """The whole picture is the item: it comes and goes with its frame."""
@@ -141,27 +149,57 @@ class Tracker:
         return Tracked((item,), (number,), (number,))
 
     def _step(
-        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, dt: float, step_mm: float
-    ) -> tuple[float, bool]:
-        """How far the belt moved since the last frame; moves what every track expects by it."""
+        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, frame: Frame, last: Frame | None
+    ) -> tuple[Step, bool]:
+        """How far the belt moved since the last frame, and whether known items show it; moves what tracks expect."""
+        dt = max(frame.captured_at - last.captured_at, 0.0) if last else 0.0
+        step_mm = frame.position_mm - last.position_mm if last else 0.0
+        error_mm = self._error_mm(last.captured_at, frame.captured_at) if last and self._error_mm else 0.0
         since = np.array([track.since_px for track in self._tracks])
         weights = np.array([track.weight for track in self._tracks])
         proposals = apart - since[:, None]
-        moved, seen = self._flow.step(proposals, weights, dt, step_mm)
+        sightings = Sightings(proposals, weights, self._stays(earlier, since), self._known(places), self._least_px())
+        step = self._flow.step(sightings, dt, step_mm, error_mm)
+        moved = step.moved_px
         # The speed is learnt only from what no edge cuts, for that is where places are exact.
         exact = uncut(earlier)[:, None] & uncut(places) & (np.abs(proposals - moved) < 3 * NOISE_PX)
         known = np.array([track.id > 0 for track in self._tracks], bool)
-        seen_moving = seen and bool(exact[known].any())
+        seen_moving = step.seen and bool(exact[known].any())
         if seen_moving:
             self._flow.learn(moved, dt, step_mm)
-        elif seen and not self._flow.settled:
+        elif step.seen and not self._flow.settled:
             self._flow.propose(moved, dt, step_mm)
         for track in self._tracks:
             track.since_px += moved
-        return moved, seen_moving
+        return step, seen_moving
+
+    def _stays(self, earlier: np.ndarray, since: np.ndarray) -> np.ndarray:
+        """From which distance to which more than half of each track is still in sight, float [tracks, 2].
+
+        Empty for what may be there and not be seen: what was not seen in the last picture, or lies at an edge.
+        """
+        middle = (earlier[:, REAR] + earlier[:, FRONT]) / 2 + since
+        stays = np.stack([self._sight[0] - middle, self._sight[1] - middle], axis=1)
+        stays[np.array([track.unseen > 0 or track.hidden or track.cut for track in self._tracks], bool)] = np.nan
+        return stays
+
+    def _known(self, places: np.ndarray) -> np.ndarray:
+        """From which distance to which more than half of each thing found was in sight before, float [found, 2]."""
+        middle = (places[:, REAR] + places[:, FRONT]) / 2
+        return np.stack([middle - self._sight[1], middle - self._sight[0]], axis=1)
+
+    def _least_px(self) -> float:
+        """How far apart the middles of two things in one row lie at least."""
+        return min((track.length_px for track in self._tracks if track.weight > 0), default=0.0)
+
+    def _doubted(self) -> tuple[int, ...]:
+        """Nobody can tell which of the things in sight is which: their ids, all of them now in doubt."""
+        doubted = tuple(sorted(track.id for track in self._tracks if track.id and not track.away))
+        self._tracks = [track for track in self._tracks if track.id]
+        return doubted
 
     def _costs(
-        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, could_be: np.ndarray, now: float, moved: float
+        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, could_be: np.ndarray, now: float, step: Step
     ) -> np.ndarray:
         """How badly each thing found fits each track, float [tracks, found]; infinite where it cannot be it."""
         tracks = self._tracks
@@ -174,7 +212,8 @@ class Tracker:
         off = np.abs(apart - since)
         # What is not known to travel may have stayed, or move in its own way.
         off = np.where(known, off, np.fmin(np.fmin(off, np.abs(apart)), np.abs(apart - own)))
-        gate = 5 * NOISE_PX + 0.2 * abs(moved) + 0.05 * np.abs(since)
+        # Once the belt's step is known, a thing lies where it must: whatever lies further off is another one.
+        gate = 5 * NOISE_PX + (SEEN_GATE if step.seen else EXPECTED_GATE) * np.abs(since)
         # A known item comes first, and of two that fit equally well the more similar one.
         cost = off / gate + 0.1 * np.abs(unlikeness(earlier, places)) + np.where(known, 0.0, 0.5)
         return np.where(could_be & (off <= gate), cost, np.inf)

@@ -139,7 +139,7 @@ class Line:
             self.eye = Trigger(config, self.ledger, self.belt, herald.tell, self._announced)
         else:
             place = self._gauge.by_items if self._gauge else None
-            self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin, place)
+            self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin, place, self.belt.error_mm)
         self.mind = Mind(config, self.classifier, self.ledger, herald, self.belt, self.clock)
         self.hand = self.mind.hand = Hand(
             config, self.outputs, self.ledger, self.belt, self.clock, herald,
@@ -286,6 +286,11 @@ class Line:
             if life is not None:  # else it has ended already: seen for longer than its place on the belt says
                 life.item = item
                 self.hand.plan(life)
+        if doubtful := [life for item_id in tracked.doubtful if (life := self.ledger.get(item_id))]:
+            for life in doubtful:
+                life.doubtful = True
+            cause = f"which of {len(doubtful)} items is which cannot be told from the newest picture"
+            self.tell("items_ambiguous", "item", cause, "none of them is pushed")
         for item_id in tracked.vanished:
             if life := self.ledger.get(item_id):
                 cause = f"item {item_id} disappeared inside the picture"

@@ -120,7 +120,9 @@ class Mind:
         assert self.hand is not None
         item, now = life.item, self._clock.now()
         forced: Reason | None = None
-        if life.vote.views == 0:
+        if life.doubtful:
+            forced = "ambiguous"
+        elif life.vote.views == 0:
             forced = no_view_reason(life, self.queue.holds(item.id))
         elif item.touching:
             forced = "overlap"

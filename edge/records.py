@@ -10,11 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-Reason = Literal["classified", "unknown", "overlap", "late", "overload"]
+Reason = Literal["classified", "unknown", "overlap", "ambiguous", "late", "overload"]
 Outcome = Literal["confirmed", "fired", "passed", "missed", "lost"]
 Scope = Literal["camera", "belt", "item", "model", "output", "journal", "web", "line"]
 
-REASONS: tuple[Reason, ...] = ("classified", "unknown", "overlap", "late", "overload")
+REASONS: tuple[Reason, ...] = ("classified", "unknown", "overlap", "ambiguous", "late", "overload")
 OUTCOMES: tuple[Outcome, ...] = ("confirmed", "fired", "passed", "missed", "lost")
 
 

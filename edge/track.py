@@ -91,6 +91,8 @@ class Track:
     def see(self, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
         """Takes a new sighting; offset is how far along the belt it lies from the last, nan if that is hidden."""
         if not self.id:
+            if not isnan(offset) and abs(offset - self.since_px) > 3 * NOISE_PX + 0.08 * abs(self.since_px):
+                self._passes.clear()  # where it lay before it moved with the belt says nothing of its place on it
             self._judge(place, frame.captured_at)
             dt = frame.captured_at - self.seen_at
             self.speed = offset / dt if dt > 0 and not isnan(offset) else None

@@ -150,6 +150,18 @@ def test_a_neighbour_in_the_diverters_reach_keeps_the_diverter_still() -> None:
     assert [one.name for one in bench.incidents] == ["diverter_blocked"]
 
 
+def test_an_item_that_nobody_can_tell_from_another_any_more_is_not_pushed() -> None:
+    bench = Bench()
+    life = bench.bear(1, item_mm=100)
+    bench.hand.run_until(0.995)
+    assert life.decision is not None
+    life.doubtful = True
+    bench.hand.run_until(10)
+    assert bench.pushes == []
+    assert bench.ends == {1: "missed"}
+    assert [one.name for one in bench.incidents] == ["item_ambiguous"]
+
+
 def test_neighbours_bound_for_the_same_lane_do_not_block_each_other() -> None:
     bench = Bench()
     first, second = bench.bear(1, item_mm=100), bench.bear(2, item_mm=115)

@@ -100,7 +100,7 @@ def test_run_sorts_the_simulated_belt_and_writes_its_summary_and_decisions(model
     assert content["items"] > 20
     assert content["items"] == sum(content["outcomes"].values()) + content["on_belt"]
     assert set(content["outcomes"]) == {"confirmed", "fired", "passed", "missed", "lost"}
-    assert set(content["reasons"]) == {"classified", "unknown", "overlap", "late", "overload"}
+    assert set(content["reasons"]) == {"classified", "unknown", "overlap", "ambiguous", "late", "overload"}
     assert set(content["latency_ms"]) == {"p50", "p99", "max"}
     assert 0 <= content["sort_accuracy"] <= 1
     assert content["misplaced"] >= 0

@@ -9,7 +9,7 @@ const STAGES = [
   ["classifying", "classifying"],
   ["output", "output"],
 ];
-const REASONS = { unknown: "Unknown", overlap: "Too close", late: "Late", overload: "Overload" };
+const REASONS = { unknown: "Unknown", overlap: "Too close", ambiguous: "Mixed up", late: "Late", overload: "Overload" };
 const ADVICE = {
   camera: "Check the camera's cable, power and lens.",
   belt: "Check the belt and its encoder.",
