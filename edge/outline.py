@@ -75,8 +75,8 @@ def outlines(picture: Planes, belt: Planes, limit: np.ndarray, own: np.ndarray, 
         return []
     whole = _enclosed(signs, max(signs.shape) // GAPS)
     if not sure and cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered:
-        # As dark as its own shadow: only parts of its edge show, and the item is what lies between them.
-        whole = cv2.min(_enclosed(signs, min(signs.shape) // 3), clear)
+        # As dark as its own shadow: only parts of its edge show, and the item is also what lies between them.
+        whole = cv2.max(whole, cv2.min(_enclosed(signs, min(signs.shape) // 3), clear))
     # A crisp edge shows on both of its sides; the outer one is the shadow's.
     solid = np.maximum(cv2.erode(whole, NEAR), certain)
     if not sure:
