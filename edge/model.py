@@ -7,6 +7,7 @@ way from a picture to the model's input, in training, calibration, evaluation an
 
 import hashlib
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -107,6 +108,19 @@ class Classifier:
         novelty = self.card.novelty
         self._novelty = (*novelty.arrays(), np.array(novelty.limits, np.float32)) if novelty else None
         self._thresholds = np.array([self.card.thresholds.get(name, 0.0) for name in self.card.classes])
+
+    def with_threads(self, threads: int) -> "Classifier":
+        """The same model on the same provider in a session of its own, with so many threads a call.
+
+        Nothing is verified or measured again. Raises ModelError, too when the file is not what it was.
+        """
+        data = _read(self.path)
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise ModelError(f"{self.path}: has changed since it was loaded")
+        other = copy(self)
+        other._engine = self._named(lambda: open_engine(data, self.provider, threads))
+        other.threads = threads
+        return other
 
     def pixels(self, crop: np.ndarray) -> np.ndarray:
         """A BGR crop of any size, uint8 [h, w, 3], as this model's input, RGB uint8 [H, W, 3]."""

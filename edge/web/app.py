@@ -13,19 +13,20 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, NotFound, ServiceUnavailable
 
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web.album import Album
 from edge.web.bodies import BadBody, read_body, read_json
 from edge.web.channel import to_json
-from edge.web.guard import guard
+from edge.web.guard import Door, guard
 from edge.web.history import History
 from edge.web.hub import STALE_S, Hub, TooManyViewers
 from edge.web.inference import add_inference
 from edge.web.labels import add_labels
 from edge.web.metrics import add_metrics
 from edge.web.openapi import openapi
-from edge.web.predict import RETRY_AFTER_S, Overloaded, Predictor
+from edge.web.predict import RETRY_AFTER_S, Predictor
+from edge.web.quick import REFUSED, Quick
 from edge.web.shadow import Shadow
+from edge.web.workers import Overloaded
 from edge.web.wsgi import MAX_BODY
 
 _log = logging.getLogger("sortline.web")
@@ -37,14 +38,14 @@ KINDS = {bool: "true or false"}
 
 def create_app(
     hub: Hub,
-    classifier: Classifier | None,
+    predictor: Predictor | None,
     config: LineConfig,
     token: str | None = None,
     *,
     album: Album | None = None,
     shadow: Shadow | None = None,
 ) -> Flask:
-    """The app of one line: hub is what is known of the line, classifier answers /predict (None closes it).
+    """The app of one line: hub is what is known of the line, predictor answers /predict (None closes it).
 
     album keeps the pictures that people label, shadow is the model that looks on.
     """
@@ -54,10 +55,10 @@ def create_app(
     app.config["MAX_FORM_PARTS"] = 100
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.globals["asset"] = partial(_asset, Path(app.static_folder or "."))
-    predictor = app.extensions["predictor"] = Predictor(classifier, config) if classifier else None
     # Counts first and last, so that what the guard turns away is counted too.
-    add_metrics(app, hub, lambda: predictor.admission.inside if predictor else 0, shadow)
-    guard(app, token, config.web.host)
+    requests = add_metrics(app, hub, lambda: predictor.workers.inside if predictor else 0, shadow)
+    door = Door(token, config.web.host)
+    guard(app, door)
     _answer_errors(app)
     _add_health(app, hub)
     _add_page(app, hub, shadow)
@@ -66,12 +67,14 @@ def create_app(
     _add_history(app, History(config.journal.path, tuple(lane.name for lane in config.lanes)))
     _add_predict(app, predictor)
     add_inference(app, predictor)
-    description = openapi(classifier.card if classifier else None, config, token is not None)
+    description = openapi(predictor.classifier.card if predictor else None, config, token is not None)
 
     @app.get("/openapi.json")
     def described() -> ResponseReturnValue:
         return jsonify(description)
 
+    if predictor:
+        app.wsgi_app = Quick(app, predictor, door, requests)  # type: ignore[method-assign]
     return app
 
 
@@ -80,9 +83,9 @@ def _add_predict(app: Flask, predictor: Predictor | None) -> None:
     def predict() -> ResponseReturnValue:
         if predictor is None:
             raise ServiceUnavailable("The model file cannot be loaded; the log says why")
-        asked = read_body(request)
-        answers = predictor.answers(asked)
-        return jsonify({"predictions": answers} if asked.several else answers[0])
+        if refused := request.environ.get(REFUSED):
+            raise refused
+        return jsonify(predictor.answer(read_body(request)))
 
 
 def _add_health(app: Flask, hub: Hub) -> None:

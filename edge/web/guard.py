@@ -27,7 +27,32 @@ HEADERS = {
 }
 
 
-def guard(app: Flask, token: str | None, host: str) -> None:
+class Door:
+    """Who is let in at an address. With a token, who knows it; without one, on a loopback address, this machine."""
+
+    def __init__(self, token: str | None, host: str) -> None:
+        self.token = token
+        self._only_here = token is None and host in LOOPBACK_NAMES
+
+    def check(self, asked: Request) -> None:
+        """Raises the HTTPException that a call is refused with."""
+        self.check_place(asked)
+        if not self.knows(asked):
+            raise Unauthorized("A token is needed: Authorization: Bearer <token>")
+
+    def check_place(self, asked: Request) -> None:
+        """Refuses what was meant for another address, and changes that another site's page asks for."""
+        if self._only_here and (urlsplit(f"//{asked.host}").hostname or "") not in LOOPBACK_NAMES:
+            raise MisdirectedRequest("This server answers to the name of this machine only")
+        if asked.method not in {"GET", "HEAD", "OPTIONS"} and not _from_here(asked):
+            raise Forbidden("Calls from the page of another site are refused")
+
+    def knows(self, asked: Request) -> bool:
+        """Whether a call shows the token, if one is needed."""
+        return self.token is None or _knows(asked, self.token)
+
+
+def guard(app: Flask, door: Door) -> None:
     """Puts the guard before every call of an app that is served at an address.
 
     With a token, everything but health needs it: as `Authorization: Bearer`, or as the cookie that
@@ -39,19 +64,16 @@ def guard(app: Flask, token: str | None, host: str) -> None:
 
     @app.before_request
     def check() -> ResponseReturnValue | None:
-        if (
-            token is None
-            and host in LOOPBACK_NAMES
-            and (urlsplit(f"//{request.host}").hostname or "") not in LOOPBACK_NAMES
-        ):
-            raise MisdirectedRequest("This server answers to the name of this machine only")
-        if request.method not in {"GET", "HEAD", "OPTIONS"} and not _from_here(request):
-            raise Forbidden("Calls from the page of another site are refused")
-        if token is None or request.endpoint in OPEN_TO_ALL or _knows(request, token):
+        if request.endpoint in OPEN_TO_ALL:
+            door.check_place(request)
             return None
-        if request.method == "GET" and request.accept_mimetypes.best == "text/html":
-            return redirect(url_for("login"))
-        raise Unauthorized("A token is needed: Authorization: Bearer <token>")
+        try:
+            door.check(request)
+        except Unauthorized:
+            if request.method == "GET" and request.accept_mimetypes.best == "text/html":
+                return redirect(url_for("login"))
+            raise
+        return None
 
     @app.after_request
     def protect(response: Response) -> Response:
@@ -64,6 +86,7 @@ def guard(app: Flask, token: str | None, host: str) -> None:
 
     @app.route("/login", methods=["GET", "POST"])
     def login() -> ResponseReturnValue:
+        token = door.token
         if token is None:
             return redirect(url_for("page"))
         wrong = False

@@ -70,8 +70,7 @@ def add_inference(app: Flask, predictor: Predictor | None) -> None:
         assert predictor is not None
         asked, tensors = _split(request.get_data(cache=False), request.headers.get(LENGTH))
         pixels = _pixels(asked, tensors, model)
-        with predictor.admission():
-            probabilities, features = model.run(pixels)
+        probabilities, features = predictor.run(pixels)
         found = {"probabilities": probabilities} | ({} if features is None else {FEATURES: features})
         return _answer(asked, found, model)
 

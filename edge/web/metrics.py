@@ -28,21 +28,34 @@ STAGES = ("waiting", "finding", "queueing", "classifying", "output")
 ENDLESS = frozenset({"events"})  # an answer that streams for hours would only spoil the durations
 
 
-def add_metrics(app: Flask, hub: Hub, inside: Callable[[], int], shadow: Shadow | None = None) -> None:
+class Requests:
+    """Counts what is answered, and how long that took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._answered = Counter(
+            "sortline_http_requests", "Requests answered by the web side.", ("endpoint", "code"), registry=registry
+        )
+        self._durations = Histogram(
+            "sortline_http_request_duration_seconds",
+            "Time to answer a request, without receiving and sending it.",
+            ("endpoint",),
+            buckets=DURATIONS_S,
+            registry=registry,
+        )
+
+    def count(self, endpoint: str, code: int, seconds: float | None) -> None:
+        """One more answer; seconds is None where its length says nothing."""
+        self._answered.labels(endpoint, str(code)).inc()
+        if seconds is not None:
+            self._durations.labels(endpoint).observe(seconds)
+
+
+def add_metrics(app: Flask, hub: Hub, inside: Callable[[], int], shadow: Shadow | None = None) -> Requests:
     """Adds /metrics to an app, and counts its requests; inside says how many pictures are being answered."""
     registry = CollectorRegistry()
     registry.register(LineCollector(hub, inside, shadow))
     ProcessCollector(namespace="sortline_web", registry=registry)
-    requests = Counter(
-        "sortline_http_requests", "Requests answered by the web side.", ("endpoint", "code"), registry=registry
-    )
-    durations = Histogram(
-        "sortline_http_request_duration_seconds",
-        "Time to answer a request, without receiving and sending it.",
-        ("endpoint",),
-        buckets=DURATIONS_S,
-        registry=registry,
-    )
+    requests = Requests(registry)
 
     @app.before_request
     def start() -> None:
@@ -51,14 +64,15 @@ def add_metrics(app: Flask, hub: Hub, inside: Callable[[], int], shadow: Shadow 
     @app.after_request
     def count(response: Response) -> Response:
         endpoint = (request.endpoint or "none").replace(".", "_")
-        requests.labels(endpoint, str(response.status_code)).inc()
-        if endpoint not in ENDLESS and "started" in g:
-            durations.labels(endpoint).observe(perf_counter() - g.started)
+        timed = endpoint not in ENDLESS and "started" in g
+        requests.count(endpoint, response.status_code, perf_counter() - g.started if timed else None)
         return response
 
     @app.get("/metrics")
     def metrics() -> Response:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    return requests
 
 
 class LineCollector(Collector):

@@ -1,99 +1,107 @@
-"""/predict: admits a few pictures at a time, decodes, classifies and answers them."""
+"""/predict: decodes pictures, classifies them and says to which lane they belong."""
 
-import os
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import logging
+from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from edge.config import LineConfig
-from edge.errors import PictureError
+from edge.engines import cores
+from edge.errors import ModelError, PictureError
 from edge.model import Classifier, answer
 from edge.records import Prediction
 from edge.web.bodies import Asked, BadBody, Upload
 from edge.web.pictures import classify_files, decode
+from edge.web.workers import Workers
 
-# One more than there are processors: while one answer is written down, the next picture is looked at.
-MAX_RUNNING = min(len(os.sched_getaffinity(0)), 4) + 1
-MAX_WAITING = 8
-MAX_WAIT_S = 10.0
+_log = logging.getLogger("sortline.web")
 RETRY_AFTER_S = 1
-
-
-class Overloaded(Exception):
-    """More pictures wait than can be answered soon; the client should come back."""
-
-
-class Admission:
-    """A door that a few pass at a time, in the order in which they came; whoever finds the queue full is sent away."""
-
-    def __init__(self, running: int = MAX_RUNNING, waiting: int = MAX_WAITING) -> None:
-        self._free = running
-        self._queue: deque[threading.Event] = deque()
-        self._lock = threading.Lock()
-        self._limit = running + waiting
-        self.inside = 0
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Waits for a turn; raises Overloaded at once when the queue is full."""
-        turn = None
-        with self._lock:
-            if self.inside >= self._limit:
-                raise Overloaded
-            self.inside += 1
-            if self._free:
-                self._free -= 1
-            else:
-                turn = threading.Event()
-                self._queue.append(turn)
-        if turn is not None and not turn.wait(MAX_WAIT_S):
-            with self._lock:
-                if not turn.is_set():
-                    self._queue.remove(turn)
-                    self.inside -= 1
-                    raise Overloaded
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.inside -= 1
-                # A turn is handed on, never put back for anybody to snatch: nobody waits longer than his place says.
-                if self._queue:
-                    self._queue.popleft().set()
-                else:
-                    self._free += 1
+SPREADS = frozenset({"cpu", "openvino"})  # engines whose threads are the processor's
+GAIN = 0.9  # of a lone thread's time: what several threads must at least get below to be worth it
+TRIALS = 7
 
 
 class Predictor:
-    """Answers for uploaded pictures with the same model, the same resize and the same lanes as the line."""
+    """Answers for uploaded pictures with the same model, the same resize and the same lanes as the line.
+
+    A picture that comes while no other is looked at is spread over all processors, where that is measured to
+    be faster; of several at once each has one thread, which gets the most out of the processors. The second
+    session that the former needs is made with the first lone picture. `close` it, or use it as a context manager.
+    """
 
     def __init__(self, classifier: Classifier, config: LineConfig) -> None:
         self.classifier = classifier
-        self.admission = Admission()
+        self.workers = Workers()
         self._config = config
+        self._alone: Classifier | None = None
 
-    def answers(self, asked: Asked) -> list[dict[str, Any]]:
-        """One answer a picture, in order, from one inference; raises BadBody (422) or Overloaded."""
-        with self.admission():
-            start = perf_counter()
-            predictions = self._classify(asked.uploads, asked.crop)
-            seconds = perf_counter() - start
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its threads; may be called twice."""
+        self.workers.close()
+
+    def answer(self, asked: Asked) -> dict[str, Any]:
+        """The answer to a call, from one inference; raises BadBody (422) or Overloaded."""
+        predictions, seconds = self.workers.do(partial(self._classify, asked.uploads, asked.crop))
         lanes = [(self._config.lane_of(p.label) if p.known else self._config.default_lane).name for p in predictions]
         found = [answer(p, self.classifier, lane, seconds) for p, lane in zip(predictions, lanes, strict=True)]
-        return [_top(one, asked.top) for one in found]
+        answers = [_top(one, asked.top) for one in found]
+        return {"predictions": answers} if asked.several else answers[0]
 
-    def _classify(self, uploads: list[Upload], crop: tuple[int, int, int, int] | None) -> list[Prediction]:
+    def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Runs the model on uint8 [N, H, W, 3] when it is its turn, see `Classifier.run`; raises Overloaded."""
+        return self.workers.do(lambda alone: self._model(alone).run(pixels))
+
+    def _classify(
+        self, uploads: list[Upload], crop: tuple[int, int, int, int] | None, alone: bool
+    ) -> tuple[list[Prediction], float]:
+        """The predictions, and the seconds that they took."""
+        model = self._model(alone)
+        start = perf_counter()
         try:
             if crop is None:
-                return classify_files(self.classifier, [(upload.name, upload.data) for upload in uploads])
-            return self.classifier.classify([_cut(upload, *crop) for upload in uploads])
+                found = classify_files(model, [(upload.name, upload.data) for upload in uploads])
+            else:
+                found = model.classify([_cut(upload, *crop) for upload in uploads])
         except PictureError as error:
             raise BadBody(422, str(error)) from None
+        return found, perf_counter() - start
+
+    def _model(self, alone: bool) -> Classifier:
+        """The session to use. Only a job that is alone makes the second one, so no two ever do."""
+        if not alone:
+            return self.classifier
+        if self._alone is None:
+            self._alone = _spread(self.classifier)
+        return self._alone
+
+
+def _spread(classifier: Classifier) -> Classifier:
+    """The same model on all processors, if that is faster for one picture, else the classifier itself."""
+    threads = cores()
+    if threads <= classifier.threads or classifier.provider not in SPREADS:
+        return classifier
+    try:
+        wide = classifier.with_threads(threads)
+    except ModelError as error:
+        _log.warning("pictures are looked at with %d thread(s): %s", classifier.threads, error)
+        return classifier
+    pixels = np.zeros((1, classifier.card.height, classifier.card.width, 3), np.uint8)
+    took: dict[Classifier, list[float]] = {classifier: [], wide: []}
+    for _ in range(TRIALS):
+        for one, seconds in took.items():
+            start = perf_counter()
+            one.run(pixels)
+            seconds.append(perf_counter() - start)
+    return wide if min(took[wide]) < GAIN * min(took[classifier]) else classifier
 
 
 def _cut(upload: Upload, x: int, y: int, width: int, height: int) -> np.ndarray:

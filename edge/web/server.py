@@ -20,8 +20,9 @@ from edge.web.album import Album
 from edge.web.app import create_app
 from edge.web.channel import Channel, ChannelClosed, Message
 from edge.web.hub import MAX_VIEWERS, Hub, Kept
-from edge.web.predict import MAX_RUNNING, MAX_WAITING
+from edge.web.predict import Predictor
 from edge.web.shadow import Shadow
+from edge.web.workers import MAX_RUNNING, MAX_WAITING
 from edge.web.wsgi import Server
 
 _log = logging.getLogger("sortline.web")
@@ -46,7 +47,8 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     hub = Hub(lambda message: _send(channel, message), partial(_look_on, album, shadow))
     hub.set_facts(hello["facts"])
     classifier = _classifier(config, provider)
-    app = create_app(hub, classifier, config, hello["token"], album=album, shadow=shadow)
+    predictor = Predictor(classifier, config) if classifier else None
+    app = create_app(hub, predictor, config, hello["token"], album=album, shadow=shadow)
     server = Server(app, listening, THREADS)
     reader = threading.Thread(target=_read, args=(channel, hub, server), name="web-channel", daemon=True)
 
@@ -62,6 +64,8 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     if shadow:
         shadow.stop()
     server.let_go()
+    if predictor:
+        predictor.close()
     channel.shutdown()
     reader.join()
 

@@ -18,7 +18,7 @@ from waitress import wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
-from waitress.task import ErrorTask
+from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
 MAX_BODY = 16 << 20
@@ -173,18 +173,42 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
         self.write(body)
 
 
+class _Task(WSGITask):  # type: ignore[misc]
+    """An answer's head goes out with the first of its body: one packet, and one wake-up of who reads it."""
+
+    wrote_header: bool
+
+    def write(self, data: bytes) -> None:
+        if self.complete and not self.wrote_header and data and self.has_body:
+            self.channel.hold(self.build_response_header())
+            self.wrote_header = True
+        super().write(data)
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """One connection. After an error it ends as RFC 9112, section 9.6, advises: written first, read out, closed."""
 
     parser_class = _Parser
+    task_class = _Task
     error_task_class = _ErrorTask
 
     def __init__(self, *args: Any, **keys: Any) -> None:
         self.still_sending = False
         self._lingers_since = 0.0
         self._thrown_away = 0
+        self._held = b""
         self._since = time.time()
         super().__init__(*args, **keys)
+
+    def hold(self, head: bytes) -> None:
+        """Keeps bytes that go out in front of the next ones."""
+        self._held = head
+
+    def write_soon(self, data: Any) -> int:
+        if self._held and isinstance(data, bytes):
+            data, self._held = self._held + data, b""
+        sent: int = super().write_soon(data)
+        return sent
 
     def received(self, data: bytes) -> bool:
         before = self.request

@@ -13,6 +13,7 @@ from edge.config import LineConfig
 from edge.model import Classifier
 from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.predict import Predictor
 from edge.web.side import WebSide
 from tests.edge.web import fake_line
 
@@ -36,6 +37,12 @@ def classifier(line_config: LineConfig) -> Classifier:
 
 
 @pytest.fixture
+def predictor(classifier: Classifier, line_config: LineConfig) -> Iterator[Predictor]:
+    with Predictor(classifier, line_config) as predictor:
+        yield predictor
+
+
+@pytest.fixture
 def told() -> list[dict[str, Any]]:
     """What the web side said to its line."""
     return []
@@ -49,8 +56,8 @@ def hub(line_config: LineConfig, told: list[dict[str, Any]]) -> Hub:
 
 
 @pytest.fixture
-def client(hub: Hub, classifier: Classifier, line_config: LineConfig) -> FlaskClient:
-    return create_app(hub, classifier, line_config).test_client()
+def client(hub: Hub, predictor: Predictor, line_config: LineConfig) -> FlaskClient:
+    return create_app(hub, predictor, line_config).test_client()
 
 
 @pytest.fixture(scope="module")

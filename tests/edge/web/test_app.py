@@ -6,10 +6,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web import app as app_module
 from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.predict import Predictor
 from tests.edge.web import fake_line
 from tests.edge.web.conftest import painted
 
@@ -19,8 +19,8 @@ PAUSE = {"command": "pause", "paused": True}
 
 
 @pytest.fixture
-def guarded(hub: Hub, classifier: Classifier, line_config: LineConfig) -> FlaskClient:
-    return create_app(hub, classifier, line_config, TOKEN).test_client()
+def guarded(hub: Hub, predictor: Predictor, line_config: LineConfig) -> FlaskClient:
+    return create_app(hub, predictor, line_config, TOKEN).test_client()
 
 
 # Health

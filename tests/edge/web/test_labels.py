@@ -8,10 +8,10 @@ import pytest
 from flask.testing import FlaskClient
 
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web.album import Album
 from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.predict import Predictor
 from tests.edge.web import fake_line
 
 
@@ -28,8 +28,8 @@ def album(tmp_path: Path) -> Album:
 
 
 @pytest.fixture
-def labelling(hub: Hub, classifier: Classifier, line_config: LineConfig, album: Album) -> FlaskClient:
-    return create_app(hub, classifier, line_config, album=album).test_client()
+def labelling(hub: Hub, predictor: Predictor, line_config: LineConfig, album: Album) -> FlaskClient:
+    return create_app(hub, predictor, line_config, album=album).test_client()
 
 
 def test_a_word_keeps_the_picture_tells_the_line_and_shows_on_the_page(
@@ -58,9 +58,9 @@ def test_without_a_folder_the_word_counts_all_the_same(
 
 
 def test_a_full_folder_says_so_and_nothing_is_told(
-    hub: Hub, classifier: Classifier, line_config: LineConfig, tmp_path: Path, told: list[dict[str, Any]]
+    hub: Hub, predictor: Predictor, line_config: LineConfig, tmp_path: Path, told: list[dict[str, Any]]
 ) -> None:
-    client = create_app(hub, classifier, line_config, album=Album(tmp_path, 10)).test_client()
+    client = create_app(hub, predictor, line_config, album=Album(tmp_path, 10)).test_client()
     response = client.post("/labels", json={"item_id": decide(hub), "label": "red"})
     assert response.status_code == 507
     assert "journal.pictures_mb" in response.get_json()["error"]

@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge import web
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.predict import Predictor
 from edge.web.shadow import Shadow
 from tests.edge.web import fake_line
 from tests.edge.web.conftest import painted
@@ -95,9 +95,9 @@ def test_every_name_says_its_unit_or_its_kind(client: FlaskClient, hub: Hub) -> 
 
 
 def test_every_metric_that_the_grafana_dashboard_draws_is_told(
-    hub: Hub, classifier: Classifier, line_config: LineConfig
+    hub: Hub, predictor: Predictor, line_config: LineConfig
 ) -> None:
-    client = create_app(hub, classifier, line_config, shadow=Shadow(line_config, "cpu")).test_client()
+    client = create_app(hub, predictor, line_config, shadow=Shadow(line_config, "cpu")).test_client()
     state = fake_line.state_at(60.0, 100)
     state["checked"]["lanes"]["left"]["purity"] = {"of": 4, "right": 3, "low": 0.3, "high": 0.95}
     state["checked"]["lanes"]["left"]["yield"] = state["checked"]["lanes"]["left"]["purity"]

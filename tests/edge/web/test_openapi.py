@@ -8,9 +8,9 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.predict import Predictor
 from edge.web.side import WebSide
 
 
@@ -30,8 +30,8 @@ def test_examples_are_of_this_lines_own_classes(client: FlaskClient) -> None:
     assert example["lane"] == "left"
 
 
-def test_with_a_token_the_description_says_so(hub: Hub, classifier: Classifier, line_config: LineConfig) -> None:
-    client = create_app(hub, classifier, line_config, "t" * 32).test_client()
+def test_with_a_token_the_description_says_so(hub: Hub, predictor: Predictor, line_config: LineConfig) -> None:
+    client = create_app(hub, predictor, line_config, "t" * 32).test_client()
     description = client.get("/openapi.json", headers={"Authorization": "Bearer " + "t" * 32}).get_json()
     assert description["security"] == [{"token": []}]
     assert "401" in description["paths"]["/predict"]["post"]["responses"]

@@ -8,7 +8,6 @@ import pytest
 from flask.testing import FlaskClient
 
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web.app import create_app
 from edge.web.hub import Hub
 from tests.edge.tiny_model import write_model
@@ -26,7 +25,7 @@ def client(tmp_path: Path, hub: Hub) -> FlaskClient:
             "lanes": [{"name": "rest", "default": True}],
         }
     )
-    return create_app(hub, Classifier(path, "cpu"), config).test_client()
+    return create_app(hub, None, config).test_client()
 
 
 def test_a_post_is_handed_to_the_line_with_its_moment(client: FlaskClient, told: list[dict[str, Any]]) -> None:

@@ -13,11 +13,12 @@ from flask.testing import FlaskClient
 from edge.config import LineConfig
 from edge.model import Classifier
 from edge.picture import decode_picture
-from edge.web import pictures, predict
+from edge.web import pictures, predict, workers
 from edge.web.app import MAX_BODY, create_app
-from edge.web.bodies import MAX_PICTURES
+from edge.web.bodies import MAX_PICTURES, Asked, Upload
 from edge.web.hub import Hub
-from edge.web.predict import Admission, Overloaded
+from edge.web.predict import Predictor
+from edge.web.workers import Overloaded, Workers
 from tests.edge.web.conftest import painted
 
 PICTURE = painted("red")
@@ -176,9 +177,10 @@ def test_an_unsure_picture_goes_to_the_default_lane(hub: Hub, line_config: LineC
     from tests.edge.tiny_model import write_model
 
     model = Classifier(write_model(tmp_path / "m.onnx", thresholds={"red": 1.0, "green": 1.0, "blue": 1.0}), "cpu")
-    client = create_app(hub, model, line_config).test_client()
     grey = bytes(cv2.imencode(".png", np.full((40, 40, 3), 120, np.uint8))[1])
-    assert client.post("/predict", data=grey, content_type="image/png").get_json()["lane"] == "rest"
+    with Predictor(model, line_config) as predictor:
+        client = create_app(hub, predictor, line_config).test_client()
+        assert client.post("/predict", data=grey, content_type="image/png").get_json()["lane"] == "rest"
 
 
 def test_without_a_model_the_page_works_and_predict_says_why_not(hub: Hub, line_config: LineConfig) -> None:
@@ -190,7 +192,7 @@ def test_without_a_model_the_page_works_and_predict_says_why_not(hub: Hub, line_
 
 
 def test_a_full_house_sends_the_next_client_away_with_a_time_to_return(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+    client: FlaskClient, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     holding = threading.Event()
     entered = threading.Semaphore(0)
@@ -206,14 +208,13 @@ def test_a_full_house_sends_the_next_client_away_with_a_time_to_return(
     def ask() -> None:
         statuses.append(client.post("/predict", data=PICTURE, content_type="image/jpeg").status_code)
 
-    inside = predict.MAX_RUNNING + predict.MAX_WAITING
+    inside = workers.MAX_RUNNING + workers.MAX_WAITING
     clients = [threading.Thread(target=ask) for _ in range(inside)]
     for one in clients:
         one.start()
-    for _ in range(predict.MAX_RUNNING):
+    for _ in range(workers.MAX_RUNNING):
         assert entered.acquire(timeout=20)
-    admission = client.application.extensions["predictor"].admission
-    while admission.inside < inside:
+    while predictor.workers.inside < inside:
         pass
     refused = client.post("/predict", data=PICTURE, content_type="image/jpeg")
     holding.set()
@@ -224,32 +225,150 @@ def test_a_full_house_sends_the_next_client_away_with_a_time_to_return(
     assert statuses == [200] * inside
 
 
-def test_the_door_counts_right_after_every_kind_of_leaving() -> None:
-    door = Admission(running=1, waiting=0)
-    with pytest.raises(ZeroDivisionError), door():
-        1 / 0  # noqa: B018
-    with door(), pytest.raises(Overloaded), door():
-        pass
-    assert door.inside == 0
-    with door():
-        assert door.inside == 1
+def test_jobs_are_counted_right_after_every_kind_of_ending() -> None:
+    with Workers(running=1, waiting=0) as workers:
+        with pytest.raises(ZeroDivisionError):
+            workers.do(lambda alone: 1 / 0)
+        with pytest.raises(Overloaded):
+            workers.do(lambda alone: workers.do(lambda alone: None))
+        assert workers.inside == 0
+        assert workers.do(lambda alone: workers.inside) == 1
 
 
-def test_turns_are_given_in_the_order_of_asking() -> None:
-    door = Admission(running=1, waiting=4)
+def test_jobs_are_begun_in_the_order_of_asking_and_know_whether_they_are_alone() -> None:
     order: list[int] = []
+    alones: list[bool] = []
+    holding = threading.Event()
 
-    def ask(number: int) -> None:
-        with door():
-            order.append(number)
+    with Workers(running=1, waiting=4) as workers:
 
-    with door():
+        def ask(number: int) -> None:
+            def job(alone: bool) -> None:
+                holding.wait(20)
+                order.append(number)
+                alones.append(alone)
+
+            workers.do(job)
+
         clients = []
-        for number in range(4):
+        for number in range(5):
             clients.append(threading.Thread(target=ask, args=(number,)))
             clients[-1].start()
-            while door.inside < number + 2:
+            while workers.inside < number + 1:
                 pass
-    for one in clients:
-        one.join(20)
-    assert order == [0, 1, 2, 3]
+        holding.set()
+        for one in clients:
+            one.join(20)
+        assert order == [0, 1, 2, 3, 4]
+        assert alones[0]
+        assert not any(alones[1:4])
+
+
+def test_a_job_that_is_never_begun_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.web.workers.MAX_WAIT_S", 0.05)
+    holding, begun = threading.Event(), threading.Event()
+    with Workers(running=1, waiting=1) as workers:
+
+        def hold(alone: bool) -> str:
+            begun.set()
+            holding.wait(20)
+            return "done"
+
+        answers: list[str] = []
+        first = threading.Thread(target=lambda: answers.append(workers.do(hold)))
+        first.start()
+        assert begun.wait(20)
+        with pytest.raises(Overloaded):
+            workers.do(lambda alone: None)
+        assert workers.inside == 1
+        holding.set()
+        first.join(20)
+    assert answers == ["done"]
+
+
+def test_a_lone_picture_and_several_at_once_get_the_same_answer_from_two_sessions(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "cores", lambda: 2)
+    monkeypatch.setattr(predict, "GAIN", float("inf"))
+    asked = Asked([Upload("one", PICTURE)], several=False, top=None, crop=None)
+    alone = predictor.answer(asked)
+    assert predictor._alone is not None
+    assert predictor._alone.threads == 2
+    beside: list[dict[str, Any]] = []
+    # A second job while the first is inside is not alone.
+    predictor.workers.inside += 1
+    beside.append(predictor.answer(asked))
+    predictor.workers.inside -= 1
+    assert beside[0]["probabilities"] == pytest.approx(alone["probabilities"], abs=1e-5)
+    assert predictor.classifier.threads == 1
+
+
+def test_all_processors_are_used_only_where_that_is_faster(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "cores", lambda: 2)
+    monkeypatch.setattr(predict, "GAIN", 0.0)
+    predictor.answer(Asked([Upload("one", PICTURE)], several=False, top=None, crop=None))
+    assert predictor._alone is predictor.classifier
+
+
+PLAIN = b'--XX\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        PLAIN + PICTURE + b"\r\n--XX--\r\n",
+        PLAIN + PICTURE + b"\r\n--XX--",
+        PLAIN.replace(b"Content-Type: image/jpeg\r\n", b"") + PICTURE + b"\r\n--XX--\r\n",
+        b"a preamble\r\n" + PLAIN + PICTURE + b"\r\n--XX--\r\n",
+        PLAIN + PICTURE + b"\r\n--XX--\r\nan epilogue",
+        PLAIN.replace(b"form-data; name", b"form-data;  name") + PICTURE + b"\r\n--XX--\r\n",
+        PLAIN.replace(b"a.jpg", rb"a\"b.jpg") + PICTURE + b"\r\n--XX--\r\n",
+        b'--XX\r\nContent-Disposition: form-data; name="note"\r\n\r\nhello\r\n' + PLAIN + PICTURE + b"\r\n--XX--\r\n",
+    ],
+)
+def test_forms_of_every_shape_are_answered_alike(client: FlaskClient, body: bytes) -> None:
+    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=XX")
+    assert response.status_code == 200
+    assert response.get_json()["class"] == "red"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (PLAIN + b"\r\n--XX--\r\n", 422),
+        (PLAIN.replace(b'"file"', b'"other"') + PICTURE + b"\r\n--XX--\r\n", 400),
+        (PLAIN.replace(b"a.jpg", b"") + PICTURE + b"\r\n--XX--\r\n", 400),
+        (PLAIN + PICTURE, 400),
+        (PLAIN + PICTURE + b"\r\n--XY--\r\n", 400),
+    ],
+)
+def test_forms_that_hold_no_picture_or_do_not_end_are_refused(client: FlaskClient, body: bytes, status: int) -> None:
+    assert client.post("/predict", data=body, content_type="multipart/form-data; boundary=XX").status_code == status
+
+
+def test_two_files_in_one_form_are_two_pictures_and_never_one(client: FlaskClient) -> None:
+    body = PLAIN + PICTURE + b"\r\n" + PLAIN + painted("blue") + b"\r\n--XX--\r\n"
+    response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=XX")
+    assert [one["class"] for one in response.get_json()["predictions"]] == ["red", "blue"]
+
+
+def test_a_bug_while_a_picture_is_answered_is_logged_and_told_without_details(
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise KeyError("a secret path")
+
+    monkeypatch.setattr(pictures, "decode", broken)
+    response = client.post("/predict", data=PICTURE, content_type="image/jpeg")
+    assert response.status_code == 500
+    assert "secret" not in response.get_data(as_text=True)
+    assert "a secret path" in caplog.text
+
+
+def test_every_answer_carries_the_headers_that_protect_a_browser(client: FlaskClient) -> None:
+    short, long = client.post("/predict", data=PICTURE, content_type="image/jpeg"), client.get("/healthz")
+    assert short.status_code == 200
+    assert dict(short.headers).items() >= {k: v for k, v in long.headers.items() if k != "Content-Length"}.items()

@@ -8,9 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from edge.config import LineConfig
-from edge.model import Classifier
 from edge.web.app import create_app
 from edge.web.hub import Hub
+from edge.web.predict import Predictor
 from edge.web.shadow import WAITING, Shadow
 from tests.edge.tiny_model import COLOURS, write_model
 from tests.edge.web import fake_line
@@ -37,7 +37,7 @@ def show(shadow: Shadow, item: int, colour: str, lane: str, reason: str = "class
 
 
 def test_what_it_would_have_sent_elsewhere_is_counted_and_named(
-    shadow: Shadow, hub: Hub, classifier: Classifier, line_config: LineConfig
+    shadow: Shadow, hub: Hub, predictor: Predictor, line_config: LineConfig
 ) -> None:
     shadow.start()
     try:
@@ -52,7 +52,7 @@ def test_what_it_would_have_sent_elsewhere_is_counted_and_named(
     (differs,) = found["differ"]
     assert (differs["item_id"], differs["label"], differs["shadow_label"]) == (3, "green", "red")
     assert (differs["lane"], differs["shadow_lane"]) == ("right", "left")
-    client: FlaskClient = create_app(hub, classifier, line_config, shadow=shadow).test_client()
+    client: FlaskClient = create_app(hub, predictor, line_config, shadow=shadow).test_client()
     assert client.get("/shadow.json").get_json()["seen"] == 2
     told = samples(client)
     assert told["sortline_shadow_items_total", ()] == 2

@@ -1,0 +1,75 @@
+"""The few threads that look at pictures: jobs in the order of asking, a short queue, and no more."""
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import TypeVar
+
+from edge.engines import cores
+
+Done = TypeVar("Done")
+MAX_RUNNING = min(cores(), 4)
+MAX_WAITING = 8
+MAX_WAIT_S = 10.0
+# Below the threads that speak HTTP. Those need the processor for a moment only, and everybody waits for what they
+# hold; behind a picture they would wait for it until its turn is over, some milliseconds each time.
+NICER = 5
+
+
+class Overloaded(Exception):
+    """More pictures wait than can be answered soon; the client should come back."""
+
+
+class Workers:
+    """A pool of threads with a bounded queue. `close` it, or use it as a context manager.
+
+    As many jobs run at once as there are processors, for what a job does in native code needs no interpreter;
+    a worker that has ended one job begins the next without waiting for anybody to fetch the result.
+    """
+
+    def __init__(self, running: int = MAX_RUNNING, waiting: int = MAX_WAITING) -> None:
+        self._pool = ThreadPoolExecutor(running, "web-pictures", _give_way)
+        self._lock = threading.Lock()
+        self._limit = running + waiting
+        self.inside = 0
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def do(self, job: Callable[[bool], Done]) -> Done:
+        """Has a job done and returns its result, or raises what it raised.
+
+        The job is told whether it is alone, so that it may use all processors. Raises Overloaded at once when
+        the queue is full, and for a job that has not been begun within MAX_WAIT_S seconds.
+        """
+        with self._lock:
+            if self.inside >= self._limit:
+                raise Overloaded
+            self.inside += 1
+        try:
+            future = self._pool.submit(lambda: job(self.inside == 1))
+            try:
+                return future.result(MAX_WAIT_S)
+            except TimeoutError:
+                if future.cancel():
+                    raise Overloaded from None
+                return future.result()
+        finally:
+            with self._lock:
+                self.inside -= 1
+
+    def close(self) -> None:
+        """Ends the threads once they are done with what they have begun; may be called twice."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _give_way() -> None:
+    """On Linux a nice value belongs to a thread; what a thread starts, as an engine's own threads, inherits it."""
+    with suppress(AttributeError, OSError):
+        number = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, number, os.getpriority(os.PRIO_PROCESS, number) + NICER)
