@@ -9,6 +9,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 from edge.belt import Belt
@@ -29,6 +30,7 @@ _log = logging.getLogger("sortline.herald")
 
 DECISIONS_WAITING = 1000
 INCIDENTS_KEPT = 100
+HEARING_S = 2.0  # who is told of a decision is given so long to come back
 _WATCHED = {
     "confidence": "confidence",
     "brightness": "brightness",
@@ -81,8 +83,9 @@ class Herald:
             threaded=self._threaded,
         )
         self._callback = self._listener("on_decision", on_decision, "callback_failed") if on_decision else None
+        self._stuck: dict[str, float] = {}
         self._hearing = {
-            name: self._listener(f"outputs.{name}", output.decided, "output_failed")
+            name: self._listener(f"outputs.{name}: {output.called}", output.decided, "output_failed")
             for name, output in outputs.items()
             if output.settings.on == "decision"
         }
@@ -94,8 +97,7 @@ class Herald:
             self.tell(f"decision_{decision.reason}", "item", cause, "sent to the default lane", decision.item_id)
         self.journal.decided(decision)
         hearing = self._hearing.get(self._lane_outputs[decision.lane] or "") if self.permit.given else None
-        listeners = (self._callback, hearing)
-        for listener in listeners:
+        for listener in (self._callback, hearing):
             if listener is not None and not listener.put(decision):
                 cause = f"{listener.name} has {DECISIONS_WAITING} decisions waiting"
                 self.tell("decision_unheard", "output", cause, "not told of this one", decision.item_id)
@@ -138,12 +140,37 @@ class Herald:
         now = self._clock.now()
         self.incident(Incident(name, scope, now, self._belt.position_mm(now), cause, action, item_id, recovered))
 
+    def look_after_listeners(self) -> None:
+        """Tells of a listener that does not come back from a decision, and of its return; called again and again."""
+        now = monotonic()
+        for listener in self._listeners():
+            since = listener.since
+            name = "callback_stuck" if listener is self._callback else "output_stuck"
+            if listener.name in self._stuck:
+                if since != self._stuck[listener.name]:
+                    took_s = now - self._stuck.pop(listener.name)
+                    cause = f"{listener.name} has come back after {took_s:.1f} s"
+                    self.tell(name, "output", cause, "it is told of what waits", recovered=True)
+            elif since is not None and now - since > HEARING_S:
+                self._stuck[listener.name] = since
+                action = f"sorting goes on; up to {DECISIONS_WAITING} decisions wait for it"
+                self.tell(name, "output", f"{listener.name} has not come back for {now - since:.1f} s", action)
+
+    def trouble(self) -> str | None:
+        """Which listeners do not come back, in words; None when all do."""
+        now = monotonic()
+        found = [f"{name} has not come back for {now - since:.1f} s" for name, since in sorted(self._stuck.items())]
+        return "; ".join(found) or None
+
     def stop(self) -> None:
         """Lets the listeners finish what waits, for half a second each, and closes the journal."""
-        for listener in (self._callback, *self._hearing.values()):
-            if listener is not None and (left := listener.stop(0.5)):
+        for listener in self._listeners():
+            if left := listener.stop(0.5):
                 self.tell("decision_unheard", "output", f"{listener.name} had {len(left)} waiting", "the line stopped")
         self.journal.stop()
+
+    def _listeners(self) -> list[Worker[Decision]]:
+        return [*([self._callback] if self._callback else ()), *self._hearing.values()]
 
     def _listener(self, name: str, hear: Callable[[Decision], object], incident: str) -> Worker[Decision]:
         def failed(error: BaseException) -> None:

@@ -413,9 +413,10 @@ class Line:
     def health(self) -> dict[str, dict[str, Any]]:
         """Which parts are well: camera, model, outputs, and photo-eyes; each {"ok": bool, "text": sentence}."""
         camera, eyes = self.grabber.stats(), len(self.config.photo_eyes)
+        hearing = self.herald.trouble() if self.herald else None
         troubles = {
             "model": (self.mind.trouble(), "ready"),
-            "outputs": (self.hand.trouble(), f"{len(self.outputs)} ready"),
+            "outputs": (self.hand.trouble() or hearing, f"{len(self.outputs)} ready"),
             **({"eyes": (self.photo_eyes.trouble(), f"{eyes} watching")} if eyes else {}),
         }
         return {

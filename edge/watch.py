@@ -173,6 +173,7 @@ class Watch:
                 if self._web:
                     self._web.state(self.snapshot())
                 self._herald.journal.tick()
+                self._herald.look_after_listeners()
                 self._look_after()
             except Exception as error:  # the outermost loop: the watch itself must not die unseen
                 self._herald.tell("watch_failed", "line", f"{type(error).__name__}: {error}", "went on")

@@ -4,6 +4,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Generic, TypeVar
 
 _log = logging.getLogger("sortline.worker")
@@ -35,6 +36,8 @@ class Worker(Generic[Job]):
         self._jobs: deque[Job] = deque()
         self._ready = threading.Condition()
         self._stopping = False
+        # When the job that is being done was begun (time.monotonic); None between two jobs.
+        self.since: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True) if threaded else None
         if self._thread:
             self._thread.start()
@@ -84,7 +87,10 @@ class Worker(Generic[Job]):
             self._do(job)
 
     def _do(self, job: Job) -> None:
+        self.since = monotonic()
         try:
             self._handle(job)
         except (Exception, SystemExit) as error:  # the outermost loop: becomes an incident of the owner
             self._on_error(error)
+        finally:
+            self.since = None

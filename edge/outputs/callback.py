@@ -27,7 +27,8 @@ class Callback(Output):
         return self.settings.function
 
     def fire(self, actuation: Actuation) -> None:
-        self._call(actuation.decision)
+        if self.settings.on == "fire":
+            self._call(actuation.decision)
 
     def decided(self, decision: Decision) -> None:
         self._call(decision)

@@ -7,7 +7,7 @@ the one place where calls are refused and errors put into words.
 import json
 from collections.abc import Iterable
 from time import perf_counter
-from typing import TYPE_CHECKING
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 from flask import Flask
 
@@ -15,9 +15,6 @@ from edge.web.bodies import read_body
 from edge.web.guard import HEADERS, Door
 from edge.web.metrics import Requests
 from edge.web.predict import Predictor
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 REFUSED = "sortline.refused"  # the environment's key under which the app finds why a call was not answered here
 _HEADERS = [*HEADERS.items(), ("Content-Type", "application/json"), ("Cache-Control", "no-store")]
@@ -30,7 +27,7 @@ class Quick:
         self._app, self._next = app, app.wsgi_app
         self._predictor, self._door, self._requests = predictor, door, requests
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST" or environ["PATH_INFO"] != "/predict":
             return self._next(environ, start_response)
         started = perf_counter()

@@ -1,10 +1,8 @@
 """The few threads that look at pictures: jobs in the order of asking, a short queue, and no more."""
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from typing import TypeVar
 
 from edge.engines import cores
@@ -13,9 +11,6 @@ Done = TypeVar("Done")
 MAX_RUNNING = min(cores(), 4)
 MAX_WAITING = 8
 MAX_WAIT_S = 10.0
-# Below the threads that speak HTTP. Those need the processor for a moment only, and everybody waits for what they
-# hold; behind a picture they would wait for it until its turn is over, some milliseconds each time.
-NICER = 5
 
 
 class Overloaded(Exception):
@@ -30,7 +25,7 @@ class Workers:
     """
 
     def __init__(self, running: int = MAX_RUNNING, waiting: int = MAX_WAITING) -> None:
-        self._pool = ThreadPoolExecutor(running, "web-pictures", _give_way)
+        self._pool = ThreadPoolExecutor(running, "web-pictures")
         self._lock = threading.Lock()
         self._limit = running + waiting
         self.inside = 0
@@ -66,10 +61,3 @@ class Workers:
     def close(self) -> None:
         """Ends the threads once they are done with what they have begun; may be called twice."""
         self._pool.shutdown(cancel_futures=True)
-
-
-def _give_way() -> None:
-    """On Linux a nice value belongs to a thread; what a thread starts, as an engine's own threads, inherits it."""
-    with suppress(AttributeError, OSError):
-        number = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, number, os.getpriority(os.PRIO_PROCESS, number) + NICER)

@@ -16,6 +16,14 @@ def hang(decision: Decision) -> None:
     let_go.wait(20)
 
 
+heard: list[Decision] = []
+
+
+def hear(decision: Decision) -> None:
+    """A user's function that remembers what it is told."""
+    heard.append(decision)
+
+
 class BladeSettings(OutputSettings):
     angle: float = Field(default=45, ge=0, le=90)
     fails: bool = False

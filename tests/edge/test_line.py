@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from edge.errors import ConfigError, ModelError, SortlineError
 from edge.line import Line
 from edge.orders import obey
 from edge.records import Decision, Frame
+from tests.edge import own_parts
 from tests.edge.tiny_model import write_model
 
 COLOURS = "red green blue red blue green green red"
@@ -184,6 +186,50 @@ def test_a_callback_that_raises_is_an_incident_and_sorting_goes_on(model: Path) 
     line.stop()
     assert line.herald.incidents["callback_failed"] == 8
     assert line.ledger.outcomes["fired"] == 6
+
+
+@pytest.mark.parametrize("who", ["callback_stuck", "output_stuck"])
+def test_who_does_not_come_back_from_a_decision_is_named_within_seconds_and_so_is_its_return(
+    model: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    monkeypatch.setattr("edge.herald.HEARING_S", 0.2)
+    own_parts.let_go.clear()
+    gate = {"type": "callback", "function": "tests.edge.own_parts:hang", "on": "decision"}
+    outputs = {"gate": gate if who == "output_stuck" else {"type": "tests.edge.own_parts:Blade"}}
+    called = "outputs.gate: tests.edge.own_parts:hang" if who == "output_stuck" else "on_decision"
+    on_decision = own_parts.hang if who == "callback_stuck" else None
+    lanes = [{"name": "reds", "classes": ["red"], "output": "gate", "distance_mm": 260}, {"name": "r", "default": True}]
+    line = Line(config(model, "red " * 40, outputs=outputs, lanes=lanes), on_decision=on_decision)
+    with line:
+
+        def told(recovered: bool) -> list[str]:
+            found = [one for one in line.herald.recent if one.name == who and one.recovered is recovered]
+            return [one.cause for one in found]
+
+        wait_for(lambda: told(False))
+        assert f"{called} has not come back for" in told(False)[0]
+        assert not line.health()["outputs"]["ok"]
+        assert called in line.health()["outputs"]["text"]
+        wait_for(lambda: line.ledger.outcomes.total() > 2)
+        own_parts.let_go.set()
+        wait_for(lambda: told(True))
+        assert f"{called} has come back after" in told(True)[0]
+        assert line.health()["outputs"]["ok"]
+        assert len(told(False)) == 1
+
+
+def test_a_function_that_hears_decisions_is_called_once_an_item(model: Path) -> None:
+    own_parts.heard.clear()
+    gate = {"type": "callback", "function": "tests.edge.own_parts:hear", "on": "decision"}
+    played(config(model, outputs={"gate": gate, "arm": {"type": "tests.edge.own_parts:Blade"}}))
+    assert [one.label for one in own_parts.heard] == ["red"] * 3
+
+
+def wait_for(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
 
 
 def test_decisions_and_journal_are_complete_when_the_line_has_stopped(model: Path, tmp_path: Path) -> None:

@@ -238,12 +238,13 @@ def test_jobs_are_counted_right_after_every_kind_of_ending() -> None:
 def test_jobs_are_begun_in_the_order_of_asking_and_know_whether_they_are_alone() -> None:
     order: list[int] = []
     alones: list[bool] = []
-    holding = threading.Event()
+    begun, holding = threading.Event(), threading.Event()
 
     with Workers(running=1, waiting=4) as workers:
 
         def ask(number: int) -> None:
             def job(alone: bool) -> None:
+                begun.set()
                 holding.wait(20)
                 order.append(number)
                 alones.append(alone)
@@ -256,6 +257,7 @@ def test_jobs_are_begun_in_the_order_of_asking_and_know_whether_they_are_alone()
             clients[-1].start()
             while workers.inside < number + 1:
                 pass
+            assert begun.wait(20)
         holding.set()
         for one in clients:
             one.join(20)
