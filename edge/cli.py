@@ -158,7 +158,8 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
     """Runs a line until its source ends, its time is up, or somebody asks it to stop; prints the table."""
     from edge.clock import VirtualClock
     from edge.line import Line
-    from edge.priority import session_precedence, set_memory_aside
+    from edge.memory import set_memory_aside
+    from edge.priority import session_precedence
     from edge.screen import print_summary
 
     _writable(options.summary, "--summary")

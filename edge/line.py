@@ -40,6 +40,7 @@ from edge.herald import Herald
 from edge.items import Tracked
 from edge.journal import check_pictures
 from edge.ledger import Ledger, Life
+from edge.memory import keep_memory_together
 from edge.mind import Mind
 from edge.model import Classifier
 from edge.orders import obey
@@ -71,8 +72,8 @@ class Line:
     is called with every Decision, in a thread of its own. With a VirtualClock, use `play` in place of
     `start`.
 
-    Sets OpenCV to one thread for the whole process (its pool would take the cores that the line needs)
-    and, at the start, how quickly Python threads hand over to each other.
+    Sets OpenCV to one thread for the whole process (its pool would take the cores that the line needs), how many
+    heaps its threads share and, at the start, how quickly Python threads hand over to each other.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Line:
         max_frames: int | None = None,
     ) -> None:
         cv2.setNumThreads(1)
+        keep_memory_together()
         self.config = config
         self.clock = clock or MonotonicClock()
         self._virtual = isinstance(self.clock, VirtualClock)

@@ -3,7 +3,9 @@
 from collections import deque
 
 REMEMBERED = 64  # items of each class
-ENOUGH = 8  # of them, before there is something to compare with
+FEW = 2  # of them, before there is something to compare with;
+TWICE = 1.75  # what covers this many times what the middle one of a few does is two,
+ENOUGH = 8  # and from so many on their spread tells more
 LARGER = 1.6  # what covers this many times what the smaller single items of its class do is not one of them
 SMALLER, MIDDLE = 0.2, 0.5  # the quantiles that are looked at: items that are two lie above both
 SPREADS = 4.0  # classes whose items differ much in size are allowed so many of their standard deviations
@@ -24,8 +26,10 @@ class Sizes:
     def fits(self, label: str, area_mm2: float) -> bool:
         """Whether an item of that area can be a single one of a class; True while too few were seen."""
         areas = sorted(self._areas.get(label, ()))
-        if len(areas) < ENOUGH:
+        if len(areas) < FEW:
             return True
+        if len(areas) < ENOUGH:
+            return area_mm2 <= TWICE * areas[(len(areas) - 1) // 2]
         smaller, middle = (areas[int(share * (len(areas) - 1))] for share in (SMALLER, MIDDLE))
         spread = (middle - smaller) / NORMAL
         return area_mm2 <= max(LARGER * smaller, middle + SPREADS * spread)

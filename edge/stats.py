@@ -15,7 +15,8 @@ class Distribution:
 
     def __init__(self, keep: int = 16_384) -> None:
         self._counts = [0] * (len(BUCKETS_S) + 1)
-        self._recent = array("d")
+        # As large from the start as it ever gets, so that a line that runs for long takes no more than it did at first.
+        self._recent = array("d", bytes(keep * array("d").itemsize))
         self._keep = keep
         self._lock = threading.Lock()
         self.count, self.sum_s, self.max_s = 0, 0.0, 0.0
@@ -23,10 +24,7 @@ class Distribution:
     def add(self, seconds: float) -> None:
         with self._lock:
             self._counts[bisect.bisect_left(BUCKETS_S, seconds)] += 1
-            if len(self._recent) < self._keep:
-                self._recent.append(seconds)
-            else:
-                self._recent[self.count % self._keep] = seconds
+            self._recent[self.count % self._keep] = seconds
             self.count += 1
             self.sum_s += seconds
             self.max_s = max(self.max_s, seconds)
@@ -34,7 +32,7 @@ class Distribution:
     def percentile(self, share: float) -> float:
         """The value in seconds below which `share` (0 to 1) of the recent ones lie; 0 when there is none."""
         with self._lock:
-            recent = np.array(self._recent)
+            recent = np.array(self._recent[: min(self.count, self._keep)])
         if not recent.size:
             return 0.0
         # Sorting all of them here would hold up every other thread for milliseconds, several times a second.
@@ -44,10 +42,8 @@ class Distribution:
     def newest(self, count: int) -> list[float]:
         """The last `count` values in seconds, the oldest first; fewer when no more are kept."""
         with self._lock:
-            recent, kept = self._recent, len(self._recent)
-            first = self.count % kept if kept == self._keep else 0
-            count = min(count, kept)
-            return [recent[(first + n) % kept] for n in range(kept - count, kept)]
+            count = min(count, self.count, self._keep)
+            return [self._recent[n % self._keep] for n in range(self.count - count, self.count)]
 
     def milliseconds(self) -> dict[str, float]:
         """p50, p99 and max in milliseconds."""

@@ -18,8 +18,9 @@ from edge.clock import Clock, MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.errors import ConfigError, SortlineError
 from edge.line import Line
+from edge.memory import set_memory_aside
 from edge.play import Pace
-from edge.priority import ask_for_real_time, session_precedence, set_memory_aside
+from edge.priority import ask_for_real_time, session_precedence
 from edge.simulator.world import Ending, World
 
 SPARE_S = 60.0  # how much longer than its belt a twin may take before it counts as hung

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edge.sizes import ENOUGH, Sizes
+from edge.sizes import ENOUGH, FEW, Sizes
 
 
 def learnt(areas: list[float]) -> Sizes:
@@ -15,7 +15,7 @@ def learnt(areas: list[float]) -> Sizes:
 
 def test_what_is_of_a_class_of_which_too_few_were_seen_is_taken_for_one() -> None:
     assert learnt([]).fits("nut", 1e6)
-    assert learnt([600.0] * (ENOUGH - 1)).fits("nut", 1e6)
+    assert learnt([600.0] * (FEW - 1)).fits("nut", 1e6)
     assert learnt([600.0] * 50).fits("washer", 1e6)
 
 
@@ -25,6 +25,15 @@ def test_single_items_fit_and_two_that_touch_do_not(seed: int) -> None:
     sizes = learnt((600 * rng.normal(1, 0.06, 40)).tolist())
     assert all(sizes.fits("nut", 600 * rng.normal(1, 0.06)) for _ in range(100))
     assert not any(sizes.fits("nut", 1200 * rng.normal(1, 0.06)) for _ in range(100))
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("count", range(FEW, ENOUGH))
+def test_two_that_touch_are_told_when_but_a_few_of_their_class_were_seen(count: int, seed: int) -> None:
+    rng = np.random.default_rng([count, seed])
+    sizes = learnt((600 * rng.normal(1, 0.04, count)).tolist())
+    assert all(sizes.fits("nut", 600 * rng.normal(1, 0.06)) for _ in range(50))
+    assert not any(sizes.fits("nut", 1200 * rng.normal(1, 0.02)) for _ in range(50))
 
 
 @pytest.mark.parametrize("seed", range(10))
