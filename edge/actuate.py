@@ -25,7 +25,7 @@ from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
 from edge.permit import Permit
-from edge.priority import ask_for_real_time, sleeper_that_keeps_the_interpreter
+from edge.priority import ask_for_real_time
 from edge.records import Actuation, Item, Outcome
 from edge.stats import Distribution
 from edge.worker import Worker
@@ -38,9 +38,6 @@ DECIDE_AHEAD_S = 0.008
 # A push is handed to its output's thread so long ahead, which then sleeps until its moment: after the moment
 # only one thread has to wake, instead of two after each other.
 HAND_OVER_AHEAD_S = 0.004
-# Over so long before a push its output's thread, where it has real-time priority, keeps the interpreter: to get
-# it back at the moment itself can take milliseconds. Every other Python thread stands still meanwhile.
-KEPT_S = 0.002
 # An act this little before its moment is on time.
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
@@ -87,7 +84,6 @@ class Hand:
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
-        self._keep: dict[str, Callable[[float], None]] = {}
         self._due = {name: threading.Condition() for name in outputs}
         self._workers = {name: self._worker(name) for name in outputs}
         self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
@@ -387,12 +383,8 @@ class Hand:
                         life.todo, life.pushed_at = "fire", math.inf
                         self.plan(life)
                 return False
-            keep = self._keep.get(actuation.output)
-            if keep and rest_s <= KEPT_S:
-                keep(rest_s)
-                continue
             with due:
-                self._clock.wait(due, now + rest_s - (KEPT_S if keep else 0.0))
+                self._clock.wait(due, now + rest_s)
         return True
 
     def _pushed(self, life: Life) -> None:
@@ -451,10 +443,10 @@ class Hand:
             PUSHES_WAITING,
             failed,
             threaded=self._threaded,
-            prepare=lambda: self._come_before_all_but_the_hand(name),
+            prepare=_before_all_but_the_hand,
         )
 
-    def _come_before_all_but_the_hand(self, name: str) -> None:
-        """An output's thread asks for real-time priority too; the hand has said already whether it is granted."""
-        if ask_for_real_time(49) is None:
-            self._keep[name] = sleeper_that_keeps_the_interpreter()
+
+def _before_all_but_the_hand() -> None:
+    """An output's thread asks for real-time priority too; the hand has said already whether it is granted."""
+    ask_for_real_time(49)

@@ -5,11 +5,9 @@ been set aside for some other process waits as long as that process likes, so th
 need precedence too: not real-time, which could take a whole core, but a lower nice value.
 """
 
-import ctypes
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -36,34 +34,6 @@ def ask_for_real_time(priority: int = 50) -> str | None:
             "late; grant it with the capability CAP_SYS_NICE or an rtprio limit"
         )
     return None
-
-
-class _Timespec(ctypes.Structure):
-    """struct timespec of time.h."""
-
-    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
-
-
-def sleeper_that_keeps_the_interpreter() -> Callable[[float], None]:
-    """A function that sleeps so many seconds, to which no other Python thread runs meanwhile.
-
-    A real-time thread that wakes must first wait for the thread that has the interpreter, which may itself have
-    been set aside for another process's: some milliseconds. Who holds it already when his moment comes need not ask
-    for it. For sleeps of a few milliseconds before a moment that matters, by a thread with real-time priority.
-    Where the system has no nanosleep(2) it is an ordinary sleep.
-    """
-    try:
-        # Of ctypes' two kinds of libraries this is the one whose calls keep the interpreter.
-        nanosleep = ctypes.PyDLL(None).nanosleep
-    except (OSError, TypeError, AttributeError):
-        return time.sleep
-    nanosleep.argtypes, nanosleep.restype = (ctypes.POINTER(_Timespec), ctypes.c_void_p), ctypes.c_int
-
-    def sleep(seconds: float) -> None:
-        whole, part = divmod(seconds, 1.0)
-        nanosleep(_Timespec(int(whole), int(part * 1e9)), None)
-
-    return sleep
 
 
 def ask_for_precedence() -> None:
