@@ -1,5 +1,6 @@
 """Findings on the terminal, and one line of progress while they are made."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ WIDTH_OF_A_FILE = 120  # a pipe or a file has no width of its own
 
 
 class Screen:
-    """Writes to standard output; progress is shown only on a terminal."""
+    """Writes to standard output; progress is a line that changes on a terminal, else lines on standard error."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
@@ -37,6 +38,9 @@ class Screen:
     @contextmanager
     def progress(self, name: str) -> Iterator[Callable[[str], None]]:
         """Gives a function that shows how far the scenario is."""
+        if not self._console.is_terminal:
+            yield lambda text: print(f"{name}: {text}", file=sys.stderr, flush=True)
+            return
         with self._console.status(name) as status:
             yield lambda text: status.update(f"[bold]{name}[/]: {text}")
 

@@ -21,6 +21,7 @@ from edge.bench.load import Clients
 from edge.bench.machine import Others, children, describe, process_cpu_s, proportional_mb, thread_cpu_s
 from edge.bench.peer import Peer, PeerError
 from edge.bench.rival import Rival
+from edge.bench.screen import Screen
 from edge.bench.startup import Run, as_toml
 from edge.bench.twin import LiveTwin
 from edge.cli import main
@@ -48,6 +49,12 @@ def measured(name: str, model: Path, tmp_path: Path) -> dict[str, Any]:
         assert table["rows"]
         assert all(column["key"] in row for column in table["columns"] for row in table["rows"])
     return found
+
+
+def test_where_no_terminal_is_the_progress_is_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with Screen().progress("belt") as say:
+        say("steady at 1 m/s")
+    assert capsys.readouterr() == ("", "belt: steady at 1 m/s\n")
 
 
 def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model: Path, tmp_path: Path) -> None:
