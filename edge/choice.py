@@ -25,8 +25,11 @@ from edge.errors import ModelError
 
 _log = logging.getLogger("sortline.model")
 
-MOST_S = 4.0  # a measurement takes no longer than about this, and every engine at least LEAST_RUNS
-LEAST_RUNS, ENOUGH_RUNS, RUNS_A_TURN = 16, 128, 8
+MOST_S = 6.0  # a measurement takes no longer than about this, and every engine at least LEAST_RUNS
+LEAST_RUNS, ENOUGH_RUNS = 16, 128
+# Where the system has put the threads of a turn they stay for all of it; sometimes two share a core, and
+# each run takes as long as with one. Many short turns show how often, few long ones that it was so or not.
+RUNS_A_TURN = 4
 AS_GOOD = 1.05  # of engines within this factor of the best p99, the one with the fewest threads is taken
 BATCHES = (2, 4, 8)
 GAIN = 0.95  # a batch must make a picture cheaper by this factor to be worth its wait

@@ -5,6 +5,7 @@ contract's two ends. The same dress fits the fp32 core, its int8 form and anybod
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from edge.model import METADATA_KEY, Classifier, ModelCard
 from training.architectures import Network
 from training.errors import TrainingError
 from training.files import write_atomically
+from training.stem import over_rows
 
 PARITY = 1e-3
 PREFIX = "net/"
@@ -92,46 +94,20 @@ def dress(
     core has one input, float32 in front.layout, and an output called `scores`: logits, or
     probabilities already when temperature is None. Where the core's first act is to quantize its
     input just as front's numbers say, the pixels themselves become that quantized tensor and
-    nothing is computed at all; else one DequantizeLinear scales them where zero is a whole number,
-    and a subtraction and a multiplication where it is not.
+    nothing is computed at all. Else a first convolution is made to read rows of pixels and to scale them:
+    one DequantizeLinear is left where zero is one whole number, or a Cast, and a subtraction where zeros
+    are padded. Other cores get their planes, and their scaling in one node or three.
     """
     model = onnx.compose.add_prefix(core, PREFIX)
     graph = model.graph
     opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-    inside = graph.input[0].name
     constants: list[TensorProto] = []
 
     def constant(name: str, value: np.ndarray) -> str:
         constants.append(numpy_helper.from_array(value, name))
         return name
 
-    planes = "planes" if front.layout == "nchw" else "pixels"
-    before = [helper.make_node("Transpose", ["pixels"], ["planes"], perm=[0, 3, 1, 2])] if planes == "planes" else []
-    axis = 1 if front.layout == "nchw" else 3
-    scale = (1 / np.array(front.divisor)).astype(np.float32)
-    zero = np.array(front.zero)
-    quantizer = _input_quantizer(model, inside, scale, zero)
-    if quantizer is not None:
-        for node in graph.node:
-            node.input[:] = [planes if name == quantizer.output[0] else name for name in node.input]
-        graph.node.remove(quantizer)
-    elif front.zero_is_whole and opset >= (10 if len(scale) == len(zero) == 1 else 13):
-        each = max(len(scale), len(zero))
-        shape: tuple[int, ...] = () if each == 1 else (each,)
-        inputs = [
-            planes,
-            constant("scale", np.broadcast_to(scale, (each,)).reshape(shape)),
-            constant("zero", np.broadcast_to(zero, (each,)).astype(np.uint8).reshape(shape)),
-        ]
-        before.append(helper.make_node("DequantizeLinear", inputs, [inside], **({"axis": axis} if shape else {})))
-    else:
-        along = (-1, 1, 1) if front.layout == "nchw" else (-1,)
-        before += [
-            helper.make_node("Cast", [planes], ["float"], to=TensorProto.FLOAT),
-            helper.make_node("Sub", ["float", constant("zero", zero.astype(np.float32).reshape(along))], ["centred"]),
-            helper.make_node("Mul", ["centred", constant("scale", scale.reshape(along))], [inside]),
-        ]
-
+    before = _front_nodes(model, height, width, front, opset, constant)
     after = [helper.make_node("Identity", [PREFIX + scores], ["probabilities"])]
     if temperature is not None:
         inverse = constant("inverse_temperature", np.array(1 / temperature, np.float32))
@@ -153,6 +129,60 @@ def dress(
     graph.input.append(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", height, width, 3]))
     graph.output.extend(outputs)
     return model
+
+
+def _front_nodes(
+    model: onnx.ModelProto,
+    height: int,
+    width: int,
+    front: Front,
+    opset: int,
+    constant: Callable[[str, np.ndarray], str],
+) -> list[onnx.NodeProto]:
+    """The nodes from `pixels` to the core's input, in the cheapest of dress's ways; may change the core."""
+    inside = model.graph.input[0].name
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
+        before.append(helper.make_node(kind, inputs, [output], **attributes))
+        return output
+
+    before: list[onnx.NodeProto] = []
+    scale = (1 / np.array(front.divisor)).astype(np.float32)
+    zero = np.array(front.zero)
+    one_number = len(scale) == len(zero) == 1
+    whole = front.zero_is_whole and opset >= (10 if one_number else 13)
+    quantizer = _input_quantizer(model, inside, scale, zero)
+    if quantizer is not None:
+        planes = node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else "pixels"
+        for reader in model.graph.node:
+            reader.input[:] = [planes if name == quantizer.output[0] else name for name in reader.input]
+        model.graph.node.remove(quantizer)
+    elif whole and one_number and over_rows(model, np.zeros(3), np.ones(3)) is not None:
+        rows = node("Reshape", ["pixels", constant("rows", np.array([0, 1, height, 3 * width]))], "row")
+        numbers = [constant("scale", scale.reshape(())), constant("zero", zero.astype(np.uint8).reshape(()))]
+        node("DequantizeLinear", [rows, *numbers], inside)
+    elif (rest := over_rows(model, np.broadcast_to(zero, 3), np.broadcast_to(front.divisor, 3))) is not None:
+        rows = node("Reshape", ["pixels", constant("rows", np.array([0, 1, height, 3 * width]))], "row")
+        floats = node("Cast", [rows], "float" if rest.any() else inside, to=TensorProto.FLOAT)
+        if rest.any():
+            node("Sub", [floats, constant("zero", np.tile(rest, width).astype(np.float32))], inside)
+    else:
+        planes = node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else "pixels"
+        if whole:
+            each = max(len(scale), len(zero))
+            shape: tuple[int, ...] = () if each == 1 else (each,)
+            numbers = [
+                constant("scale", np.broadcast_to(scale, (each,)).reshape(shape)),
+                constant("zero", np.broadcast_to(zero, (each,)).astype(np.uint8).reshape(shape)),
+            ]
+            axis = {"axis": 1 if front.layout == "nchw" else 3} if shape else {}
+            node("DequantizeLinear", [planes, *numbers], inside, **axis)
+        else:
+            along = (-1, 1, 1) if front.layout == "nchw" else (-1,)
+            floats = node("Cast", [planes], "float", to=TensorProto.FLOAT)
+            centred = node("Sub", [floats, constant("zero", zero.astype(np.float32).reshape(along))], "centred")
+            node("Mul", [centred, constant("scale", scale.reshape(along))], inside)
+    return before
 
 
 def _input_quantizer(model: onnx.ModelProto, inside: str, scale: np.ndarray, zero: np.ndarray) -> onnx.NodeProto | None:

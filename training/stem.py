@@ -1,11 +1,14 @@
-"""The first convolution of a quantized network, rearranged so that ONNX Runtime's integer kernel for it can be used.
+"""The first convolution of a network, rearranged to suit pixels as they lie in memory: three bytes a pixel, row by row.
 
-That kernel takes input channels by fours, and a picture has three: such a convolution is gathered into a
-table first, three bytes at a time, which takes longer than the arithmetic. So the bytes of a row are read
-as columns of four, whichever pixel they are of, and the kernel covers as many columns as it has bytes, its
-weights spread over them with zeros between. Pixels of three bytes and columns of four meet again every 12
-bytes, so 12 bytes' worth of outputs that lie side by side are computed at once, as further channels, and
-moved apart afterwards. Integers are added in another order, so the answers are the same to the last bit.
+In integers: ONNX Runtime's kernel takes input channels by fours, and a picture has three: such a convolution is
+gathered into a table first, three bytes at a time, which takes longer than the arithmetic. So the bytes of a
+row are read as columns of four, whichever pixel they are of, and the kernel covers as many columns as it has
+bytes, its weights spread over them with zeros between. Pixels of three bytes and columns of four meet again
+every 12 bytes, so 12 bytes' worth of outputs that lie side by side are computed at once, as further channels,
+and moved apart afterwards. Integers are added in another order, so the answers are the same to the last bit.
+
+In floats: a row of pixels is one row of a single plane, three times as wide, over which the kernel, three
+times as wide too, goes in threefold steps. The same sums, and no colour needs a plane of its own first.
 """
 
 from dataclasses import dataclass
@@ -123,10 +126,7 @@ def rearranged(quantized: onnx.ModelProto) -> onnx.ModelProto | None:
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.node[:], graph.value_info[:]
     graph.node.extend(nodes)
-    used = {name for node in nodes for name in node.input}
-    needed = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(needed)
+    _drop_unused(graph)
     return model
 
 
@@ -144,3 +144,55 @@ def _reshaped_rows(name: str, to: str, shape: str) -> list[onnx.NodeProto]:
         helper.make_node("Reshape", [rows, shape], [seen]),
         helper.make_node("Transpose", [seen], [planes], perm=[0, 3, 1, 2]),
     ]
+
+
+def over_rows(core: onnx.ModelProto, zero: np.ndarray, divisor: np.ndarray) -> np.ndarray | None:
+    """Makes a core's first convolution take its input as rows, float32 [N, 1, H, 3 W], in place of planes.
+
+    The weights take in the divisors, [3], and where nothing is padded the bias takes in the zeros, [3]: what
+    a row still lacks, to be taken from each of its pixels, is returned, [3]. None, and nothing is changed,
+    where the input is not read by such a convolution alone. A core that wants pixels last may turn them
+    into planes first, which then falls away.
+    """
+    graph = core.graph
+    source = graph.input[0].name
+    turn = _only_reader(graph, source, "Transpose")
+    if turn is not None and [list(one.ints) for one in turn.attribute] != [[0, 3, 1, 2]]:
+        return None
+    conv = _only_reader(graph, turn.output[0] if turn else source, "Conv")
+    if conv is None:
+        return None
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in conv.attribute}
+    weights, *bias = (numpy_helper.to_array(values[name]) if name in values else None for name in conv.input[1:])
+    if weights is None or weights.ndim != 4 or weights.shape[1] != PIXEL or any(one is None for one in bias):
+        return None
+    if given.get("auto_pad", b"NOTSET") not in {b"NOTSET", b"VALID"} or set(given.get("dilations", [1])) != {1}:
+        return None
+    channels, _, high, wide = weights.shape
+    (stride_y, stride), (top, left, bottom, right) = given.get("strides", (1, 1)), given.get("pads", (0, 0, 0, 0))
+    weights = weights / divisor.reshape(1, PIXEL, 1, 1)
+    rest = zero
+    if not any((top, left, bottom, right)):
+        before = bias[0] if bias else np.zeros(channels)
+        bias, rest = [before - np.einsum("ocyx,c->o", weights, zero)], np.zeros(PIXEL)
+    rows = weights.transpose(0, 2, 3, 1).reshape(channels, 1, high, wide * PIXEL)
+    for number, value in enumerate((rows, *bias)):
+        name = f"{PREFIX}{('weight', 'bias')[number]}"
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        conv.input[1 + number :] = [name, *conv.input[2 + number :]]
+    conv.input[0] = source
+    del conv.attribute[:]
+    conv.attribute.append(helper.make_attribute("strides", [stride_y, PIXEL * stride]))
+    conv.attribute.append(helper.make_attribute("pads", [top, PIXEL * left, bottom, PIXEL * right]))
+    if turn is not None:
+        graph.node.remove(turn)
+    _drop_unused(graph)
+    return rest
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    used = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+    needed = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(needed)

@@ -19,7 +19,7 @@ from edge.engines import OPENVINO, PROVIDERS, installed
 from edge.model import Classifier
 
 SECONDS = 20.0
-EYE_SECONDS = 8.0
+EYE_SECONDS = 16.0
 AGAINST = "other file, cpu"  # what --against names
 TORCH = "torch, not exported"
 # EfficientNet-Lite0 at 224: of what a quantized file may take of the time that fp32 and torch do.
@@ -27,6 +27,7 @@ LITE0, LITE0_SIZE = "efficientnet_lite0", 224
 TO_FP32, TO_TORCH = 0.60, 0.16
 BATCHES = (1, 4)
 RUNS_A_TURN = 8
+EYE_RUNS_A_TURN = 4  # as edge.choice: threads stay for a turn where the system has put them
 WARM_UP_RUNS = 2  # after another engine's turn the caches hold the other engine's weights
 Key = tuple[str, int, int]  # provider, threads, batch
 Turn = Callable[[int], Runs]  # RUNS_A_TURN inferences of so many pictures
@@ -147,7 +148,7 @@ def _beside_an_eye(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[t
     while engines and (perf_counter() < ends or not all(runs.seconds for runs in rows.values())):
         bench.say(f"beside a busy eye, {max(ends - perf_counter(), 0):.0f} s left")
         for key, engine in engines.items():
-            rows[key].add(engine.call("measure", runs=RUNS_A_TURN, eye=True, timeout_s=120))
+            rows[key].add(engine.call("measure", runs=EYE_RUNS_A_TURN, eye=True, timeout_s=120))
     return rows
 
 

@@ -95,16 +95,57 @@ def test_pixels_are_scaled_in_the_graph_exactly_as_asked(front: Front, first: st
     assert np.abs(got - (pixels.transpose(0, 3, 1, 2) - zero) / divisor).max() < 1e-5
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize(
+    ("front", "pads", "nodes"),
+    [
+        (((127.0,), (128.0,)), (0, 0, 1, 1), ["Reshape", "DequantizeLinear", "Conv"]),
+        (((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)), (0, 0, 0, 0), ["Reshape", "Cast", "Conv"]),
+        (((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)), (1, 2, 3, 4), ["Reshape", "Cast", "Sub", "Conv"]),
+        (((0.0,), (58.4, 57.1, 57.4)), (1, 1, 1, 1), ["Reshape", "Cast", "Conv"]),
+    ],
+)
+def test_a_first_convolution_takes_the_scaling_in_and_answers_the_same_to_the_very_border(
+    front: tuple[tuple[float, ...], tuple[float, ...]], pads: tuple[int, ...], nodes: list[str], layout: str
+) -> None:
+    """What is padded is zero after the scaling, which is the mean before it and not a black pixel."""
+    turned = layout == "nhwc"
+    sizes, turn = ("20, 16, 3", "y = Transpose <perm = [0, 3, 1, 2]> (x)") if turned else ("3, 20, 16", "")
+    core = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["": 20]>
+        core (float[N, {sizes}] x) => (float[N, D] logits) {{
+            {turn}
+            z = Conv <pads = {list(pads)}, strides = [1, 2]> ({"y" if turned else "x"}, w, b)
+            logits = Flatten (z)
+        }}"""
+    )
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (5, 3, 3, 4)), ("b", (5,))):
+        core.graph.initializer.append(numpy_helper.from_array(rng.normal(0, 1, shape).astype(np.float32), name))
+    pixels = np.concatenate([np.full((1, 20, 16, 3), 255, np.uint8), rng.integers(0, 256, (3, 20, 16, 3), np.uint8)])
+    floats = ((pixels - np.array(front[0])) / np.array(front[1])).astype(np.float32)
+    wanted = ort.InferenceSession(core.SerializeToString()).run(
+        None, {"x": floats if turned else floats.transpose(0, 3, 1, 2)}
+    )[0]
+    model = dress(core, 20, 16, Front(*front, layout), wanted.shape[1], features=None, temperature=None)  # type: ignore[arg-type]
+    onnx.checker.check_model(model, full_check=True)
+    assert [node.op_type for node in model.graph.node][: len(nodes)] == nodes
+    got = ort.InferenceSession(model.SerializeToString()).run(None, {"pixels": pixels})[0]
+    assert np.abs(got - wanted).max() < 2e-5 * np.abs(wanted).max()
+
+
 def test_in_the_int8_file_the_pixels_are_the_first_convolution_s_quantized_input(run: Run) -> None:
     graph = onnx.load(run.int8).graph
-    transpose, dequantize = graph.node[0], next(n for n in graph.node if "planes" in n.input)
-    assert (transpose.op_type, list(transpose.input)) == ("Transpose", ["pixels"])
+    made_by = {name: node for node in graph.node for name in node.output}
+    dequantize = made_by[next(node for node in graph.node if node.op_type == "Conv").input[0]]
     assert dequantize.op_type == "DequantizeLinear"
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     assert values[dequantize.input[1]] == np.float32(1 / 128)
     assert values[dequantize.input[2]] == 127
-    readers = [node.op_type for node in graph.node if dequantize.output[0] in node.input]
-    assert readers == ["Conv"]
+    source = dequantize.input[0]
+    while source != "pixels":  # they are moved about and nothing else
+        assert made_by[source].op_type in {"Transpose", "Reshape"}
+        source = made_by[source].input[0]
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "resnet18"])
