@@ -1,10 +1,16 @@
 """The purity contract: it promises when it can be shown, holds as often as it says, and says when it cannot."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rich.progress import Progress
 
+from edge.model import Classifier
 from training.purity import chance_of_so_few, fewest_pictures, lowest_threshold, purity_contract
+from training.run import Run
 
+PURITY, SURENESS = 0.97, 0.95
 CLASSES = ("good", "bad", "ugly")
 BEFORE = {"good": 0.8, "bad": 0.7, "ugly": 0.6}
 
@@ -103,3 +109,40 @@ def test_the_contract_says_what_becomes_unknown_and_of_which_class_it_promises_n
     assert contract.classes["bad"].pictures == 100
     assert contract.fewest == 598
     assert contract.unknown == pytest.approx(12 / 800)
+
+
+def test_the_contract_holds_on_what_a_real_model_says_of_pictures_that_disturb_it(
+    finished: Path, progress: Progress
+) -> None:
+    """Calibration and test parts are drawn again and again from one pool of a trained file's own answers."""
+    classifier = Classifier(finished / "fp32.onnx", provider="cpu")
+    part = Run.open(finished, progress).data.train
+    rng = np.random.default_rng(0)
+    pixels = np.tile(part.pixels(slice(None)), (40, 1, 1, 1))
+    labels = np.tile(part.labels, 40)
+    noise = rng.normal(0, 1, pixels.shape) * rng.uniform(0, 150, (len(pixels), 1, 1, 1))
+    noisy = np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    probabilities = np.concatenate([classifier.run(noisy[i : i + 64])[0] for i in range(0, len(noisy), 64)])
+    wrong = float((probabilities.argmax(1) != labels).mean())
+    assert 0.005 < wrong < 0.4, "too easy or too hard to show anything"
+    classes = classifier.card.classes
+    before = dict.fromkeys(classes, 0.9)
+    promised = broken = 0
+    for number in range(200):
+        calibration, test = np.array_split(np.random.default_rng(number).permutation(len(labels)), 2)
+        known = np.zeros(len(calibration), bool)
+        contract = purity_contract(
+            probabilities[calibration], known, labels[calibration], classes, before, PURITY, SURENESS
+        )
+        called, sure = probabilities[test].argmax(1), probabilities[test].max(1)
+        for position, name in enumerate(classes):
+            its = contract.classes[name]
+            if its.promised:
+                through = (called == position) & (sure >= its.threshold)
+                promised += 1
+                broken += bool((labels[test][through] == position).mean() < PURITY)
+    assert promised >= 200, "a contract that is hardly ever given shows nothing"
+    # The test part tells mistakes no better than the calibration part did, and of one pool: what the one
+    # lacks the other has too many of, so that the difference between them is twice as wide as either's.
+    allowed = 1 - SURENESS
+    assert broken / promised <= allowed + 2 * (allowed * SURENESS / promised) ** 0.5
