@@ -68,21 +68,34 @@ const view = {
     view.placeTags(overlay);
   },
 
-  // A tag stands above its box, or below where it would cover another; it stays where it is while it can.
+  // A tag stands above its box, or below where it would cover another, and there without its number if it must;
+  // it stays where it is while it can.
   placeTags(overlay) {
     const boxes = [...overlay.querySelectorAll(".box")];
     const taken = boxes.map((box) => [box.offsetLeft, box.offsetTop, box.offsetWidth, box.offsetHeight]);
     const places = boxes.map((box, i) => {
       const [x, y, w, h] = taken[i];
-      const { offsetWidth: width, offsetHeight: height } = box.firstChild;
-      const at = (low) => [box.classList.contains("late") ? x + w - width : x, low ? y + h + 5 : y - height - 5, width, height];
+      const tag = box.firstChild;
+      const height = tag.offsetHeight;
+      if (!box.classList.contains("tight")) tag.dataset.number = tag.firstChild.offsetWidth + 6;
+      const number = Number(tag.dataset.number);
+      const full = tag.offsetWidth + (box.classList.contains("tight") ? number : 0);
+      const at = ([low, tight]) => {
+        const width = full - (tight ? number : 0);
+        return [box.classList.contains("late") ? x + w - width : x, low ? y + h + 5 : y - height - 5, width, height];
+      };
       const was = box.classList.contains("low");
       const free = (place) => place[1] >= 0 && place[1] + height <= overlay.offsetHeight && !taken.some((other, j) => j !== i && meet(place, other));
-      const low = [was, !was].find((one) => free(at(one))) ?? y < height + 5;
-      taken.push(at(low));
-      return low;
+      const named = tag.lastChild.textContent !== "";
+      const ways = [[was, false], [!was, false], ...(named ? [[was, true], [!was, true]] : [])];
+      const way = ways.find((one) => free(at(one))) ?? [y < height + 5, named];
+      taken.push(at(way));
+      return way;
     });
-    boxes.forEach((box, i) => box.classList.toggle("low", places[i]));
+    boxes.forEach((box, i) => {
+      box.classList.toggle("low", places[i][0]);
+      box.classList.toggle("tight", places[i][1]);
+    });
   },
 
   // A diverter that stands within the picture is drawn where it stands.
