@@ -129,4 +129,6 @@ def _camera(config: LineConfig) -> Check:
     )
     if report.refused:
         text += f"; the camera refused {', '.join(report.refused)}"
+    if wrong := config.items.outside(report.width, report.height):
+        return Check("camera", False, f"{text}; {wrong}")
     return Check("camera", True, text)

@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from edge.camera import CameraSettings
 from edge.encoders import EncoderSettings
@@ -70,9 +70,20 @@ class ItemsSettings(Settings):
     def _possible(self) -> "ItemsSettings":
         if self.min_mm >= self.max_mm:
             raise ValueError(f"min_mm {self.min_mm:g} must be below max_mm {self.max_mm:g}")
-        if self.roi is not None and (min(self.roi) < 0 or min(self.roi[2:]) < 1):
-            raise ValueError(f"roi {list(self.roi)} must be x, y, width, height in pixels, none below 0, no side 0")
         return self
+
+    @field_validator("roi")
+    @classmethod
+    def _is_a_rectangle(cls, roi: tuple[int, int, int, int] | None) -> tuple[int, int, int, int] | None:
+        if roi is not None and (min(roi) < 0 or min(roi[2:]) < 1):
+            raise ValueError("must be x, y, width, height in pixels, none below 0, no side 0")
+        return roi
+
+    def outside(self, width: int, height: int) -> str:
+        """What is wrong where the roi does not lie in pictures of width x height pixels, else nothing."""
+        if self.roi is None or (self.roi[0] + self.roi[2] <= width and self.roi[1] + self.roi[3] <= height):
+            return ""
+        return f"items.roi = {list(self.roi)} reaches out of the picture, which has {width}x{height} pixels"
 
 
 class DecideSettings(Settings):
@@ -80,13 +91,19 @@ class DecideSettings(Settings):
 
     reach_mm is the stretch of belt that a diverter sweeps: no other item may be in it. tolerance_mm is
     how far past its place an item may be when its push is made, a quarter of the reach unless given:
-    beyond it the push is not made.
+    beyond it the push is not made. So it is never more than the reach, past which the blade hits something else.
     """
 
     min_confidence: float = Field(default=0.5, ge=0, le=1)
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     reach_mm: float = Field(default=20.0, gt=0, le=2000)
     tolerance_mm: float | None = Field(default=None, gt=0, le=1000)
+
+    @model_validator(mode="after")
+    def _possible(self) -> "DecideSettings":
+        if self.tolerance_mm is not None and self.tolerance_mm > self.reach_mm:
+            raise ValueError(f"tolerance_mm {self.tolerance_mm:g} must not be above reach_mm {self.reach_mm:g}")
+        return self
 
 
 class LaneSettings(Settings):

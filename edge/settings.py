@@ -1,5 +1,6 @@
 """The base of every settings model: frozen, and strict about keys it does not know."""
 
+from types import NoneType, UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -12,18 +13,25 @@ class Settings(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Python counts with True as with 1; a file that says so means something else."""
-        if _holds_truth(value):
-            kinds = _kinds(cls.model_fields[info.field_name or ""].annotation)
-            if kinds & {int, float} and bool not in kinds:
-                raise ValueError("must be a number, not true or false")
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python counts with True as with 1, pydantic reads "500" as 500 and "yes" as true: a file means neither."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        kinds = _kinds(annotation)
+        numbers, truth = bool(kinds & {int, float}), bool in kinds
+        if numbers and not truth and _holds(bool, value):
+            raise ValueError("must be a number, not true or false")
+        no_list = not isinstance(value, str) or {annotation, *get_args(annotation)} & kinds - {NoneType}
+        if kinds <= {int, float, bool, NoneType} and no_list and _holds(str, value):
+            raise ValueError("must be true or false, without quotes" if truth else "must be a number, without quotes")
+        if truth and not numbers and _holds(int | float, value) and not _holds(bool, value):
+            raise ValueError("must be true or false")
         return value
 
 
-def _holds_truth(value: Any) -> bool:
+def _holds(kind: type | UnionType, value: Any) -> bool:
+    """Whether a value, or one of those in it, is of a kind."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(isinstance(one, bool) for one in inner)
+    return isinstance(value, kind) or any(isinstance(one, kind) for one in inner)
 
 
 def _kinds(annotation: Any) -> set[type]:

@@ -33,6 +33,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="sortline-watch", daemon=True)
         self._known: dict[str, bool] = {}
         self._too_long_at = -inf
+        self._seen: tuple[int, int] | None = None
 
     def start(self) -> None:
         if self._web:
@@ -48,7 +49,12 @@ class Watch:
             self._thread.join(1.0)
 
     def saw(self, frame: Frame, tracked: Tracked) -> None:
-        """Sends a picture to the page when somebody looks at it, and tells of what is too long for an item."""
+        """Sends a picture to the page when somebody looks; tells of what is too long, and of a roi that misses."""
+        height, width = frame.pixels.shape[:2]
+        if (height, width) != self._seen:
+            self._seen = height, width
+            if wrong := self._line.config.items.outside(width, height):
+                self._herald.tell("roi_outside", "camera", wrong, "only what lies in the picture is looked at")
         if tracked.too_long_mm:
             if frame.captured_at - self._too_long_at > PASSED_S:
                 most_mm = self._line.config.items.max_mm

@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
 from edge.errors import ModelError
-from edge.model import FORMAT, Classifier, ModelCard, Resize
+from edge.model import FORMAT, METADATA_KEY, Classifier, ModelCard, Resize
 from training.errors import InputError
 from training.export import Front, dress, with_card
 from training.files import write_atomically
@@ -41,6 +41,8 @@ def package(
     Raises InputError saying what does not fit.
     """
     model = _read(source)
+    if any(entry.key == METADATA_KEY for entry in model.metadata_props):
+        raise InputError(f"{source}: is a file for sortline already; it can be used as it is")
     graph = model.graph
     initialized = {tensor.name for tensor in graph.initializer}  # old exporters list weights as inputs
     inputs = [value for value in graph.input if value.name not in initialized]

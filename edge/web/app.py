@@ -33,6 +33,7 @@ _log = logging.getLogger("sortline.web")
 PICTURE_WAIT_S = 2.0
 MAX_EDGE_AGE_MS = 5000
 COMMANDS = {"pause": {"paused": bool}, "arm": {"armed": bool}}
+MAX_FORM_PARTS = 100
 KINDS = {bool: "true or false"}
 
 
@@ -52,7 +53,7 @@ def create_app(
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["MAX_FORM_MEMORY_SIZE"] = 1 << 20
-    app.config["MAX_FORM_PARTS"] = 100
+    app.config["MAX_FORM_PARTS"] = MAX_FORM_PARTS
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.jinja_env.globals["asset"] = partial(_asset, Path(app.static_folder or "."))
     # Counts first and last, so that what the guard turns away is counted too.
@@ -209,6 +210,8 @@ def _answer_errors(app: Flask) -> None:
         sentence = error.description or error.name
         if error.code == 413:
             sentence = f"The body is larger than the {MAX_BODY >> 20} MB that are taken"
+            if (request.content_length or 0) <= MAX_BODY:  # then it is the form's fields that are too many or too large
+                sentence = f"The form has more than {MAX_FORM_PARTS} parts, or too much text in them"
         response = jsonify({"error": sentence})
         response.headers.extend(
             (name, value) for name, value in error.get_headers() if name.lower() not in {"content-type"}

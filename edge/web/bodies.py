@@ -60,6 +60,8 @@ def read_body(request: Request) -> Asked:
         files = request.files.getlist("file")
         if files and not all(file.filename for file in files):
             raise BadBody(400, "No selected file")
+        if kind == "multipart/form-data" and request.content_length and not request.files and not request.form:
+            raise BadBody(400, "The form cannot be read: it is cut short, or a name in it is not UTF-8 text")
         uploads, several = [Upload(_short(file.filename), file.read()) for file in files], len(files) > 1
     if not uploads:
         raise BadBody(400, "No file part")

@@ -63,11 +63,15 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     hub.close()
     if shadow:
         shadow.stop()
-    server.let_go()
     if predictor:
-        predictor.close()
+        predictor.close()  # who waits for a picture gets a 503 now
+    ended = server.let_go()
     channel.shutdown()
     reader.join()
+    if not ended:
+        # A thread that comes out of native code while the interpreter is being taken down aborts the process.
+        logging.shutdown()
+        os._exit(0)
 
 
 def _classifier(config: LineConfig, provider: str) -> Classifier | None:

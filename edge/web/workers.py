@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TypeVar
 
 from edge.engines import cores
@@ -28,6 +28,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(running, "web-pictures")
         self._lock = threading.Lock()
         self._limit = running + waiting
+        self._closed = False
         self.inside = 0
 
     def __enter__(self) -> "Workers":
@@ -40,10 +41,10 @@ class Workers:
         """Has a job done and returns its result, or raises what it raised.
 
         The job is told whether it is alone, so that it may use all processors. Raises Overloaded at once when
-        the queue is full, and for a job that has not been begun within MAX_WAIT_S seconds.
+        the queue is full, for a job that has not been begun within MAX_WAIT_S seconds, and once this is closed.
         """
         with self._lock:
-            if self.inside >= self._limit:
+            if self.inside >= self._limit or self._closed:
                 raise Overloaded
             self.inside += 1
         try:
@@ -54,10 +55,14 @@ class Workers:
                 if future.cancel():
                     raise Overloaded from None
                 return future.result()
+            except CancelledError:
+                raise Overloaded from None
         finally:
             with self._lock:
                 self.inside -= 1
 
     def close(self) -> None:
-        """Ends the threads once they are done with what they have begun; may be called twice."""
+        """Ends the threads once they are done with what they have begun, the rest is refused; may be called twice."""
+        with self._lock:
+            self._closed = True
         self._pool.shutdown(cancel_futures=True)

@@ -146,7 +146,7 @@ def test_relative_paths_are_looked_up_beside_the_file_first(tmp_path: Path, monk
     ("table", "says"),
     [
         ("[items]\nmin_mm = 500", "min_mm 500 must be below max_mm 400"),
-        ("[items]\nroi = [0, 0, 0, 10]", "roi [0, 0, 0, 10] must be x, y, width, height"),
+        ("[items]\nroi = [0, 0, 0, 10]", "items.roi = [0, 0, 0, 10]: must be x, y, width, height"),
         ("[decide.thresholds]\nbolt = 2", "decide.thresholds.bolt = 2"),
     ],
 )
@@ -180,7 +180,11 @@ WRONG_FORM = [
     ('"log"', "5", "outputs.gate.type = 5: must be a text (there are: "),
     ("[outputs.gate]", "[[outputs.gate]]", "outputs.gate must be one table, [outputs.gate]"),
     ('"log"', '"log"\n[items]\nroi = "all"', "items.roi = 'all': must be a list: [x, y, width, height]"),
-    ('"log"', '"log"\n[items]\nroi = [0, 0, 0, 1]', "items.roi [0, 0, 0, 1] must be x, y, width, height"),
+    ('"log"', '"log"\n[items]\nroi = [0, 0, 0, 1]', "items.roi = [0, 0, 0, 1]: must be x, y, width, height"),
+    ("= 500", '= "500"', "belt.speed_mm_s = '500': must be a number, without quotes"),
+    ('"log"', '"log"\n[line]\nstart_armed = "yes"', "line.start_armed = 'yes': must be true or false, without quotes"),
+    ('"log"', '"log"\n[line]\nstart_armed = 1', "line.start_armed = 1: must be true or false"),
+    ('"log"', '"log"\n[decide]\ntolerance_mm = 900', "decide.tolerance_mm 900 must not be above reach_mm 20"),
     ('"log"', '"log"\n[journal]\npath = ""', "journal.path is empty"),
 ]
 

@@ -365,3 +365,10 @@ def test_what_is_longer_than_items_that_touch_can_be_is_passed_over_and_told_onc
     assert line.herald.incidents["item_too_long"] == 2
     told = [one for one in line.herald.recent if one.name == "item_too_long"]
     assert "items.max_mm = 40 allows for items that touch up to 120 mm" in told[0].cause
+
+
+def test_a_region_of_interest_out_of_the_picture_is_told_as_soon_as_the_picture_s_size_is_known(model: Path) -> None:
+    line, _ = played(config(model, items={"roi": [5000, 0, 50, 30]}))
+    assert line.herald is not None
+    (told,) = [one for one in line.herald.recent if one.name == "roi_outside"]
+    assert told.cause.startswith("items.roi = [5000, 0, 50, 30] reaches out of the picture, which has ")

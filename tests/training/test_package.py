@@ -91,6 +91,12 @@ def test_a_packaged_model_sorts_real_crops_through_the_edge(tmp_path: Path) -> N
     assert classifier.classify([blue])[0].label == "blue"
 
 
+def test_a_file_that_is_sortline_s_already_is_not_packaged_again(tmp_path: Path) -> None:
+    ours = packaged(brightest_channel(tmp_path / "theirs.onnx"), Front((0.0,), (255.0,)))
+    with pytest.raises(InputError, match="is a file for sortline already; it can be used as it is"):
+        packaged(ours, Front((0.0,), (255.0,)))
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_model_from_torch_s_older_exporter_is_packaged(tmp_path: Path) -> None:
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """The commands about model files: evaluate, calibrate, package."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from training.session import session
 
 # What --mean and --std may be: beyond these, float32 pixels become infinite or all one.
 SMALLEST, LARGEST = 1e-6, 1e6
+FEWEST = 100  # pictures from which thresholds are worth something
 
 
 def add(command: AddCommand) -> None:
@@ -102,8 +104,11 @@ def _calibrate(options: argparse.Namespace) -> None:
         card = calibrate(options.model, options.dataset, out, promises, progress)
     for line in promise_lines(card):
         Console().print(line, soft_wrap=True, highlight=False)
+    pictures = card.calibration["pictures"]
+    if pictures < FEWEST:
+        print(f"note: {pictures} pictures say little of what a line meets; give it some hundreds", file=sys.stderr)
     thresholds = ", ".join(f"{name} {value:.3f}" for name, value in card.thresholds.items())
-    print(f"{out}: on {card.calibration['pictures']} pictures; thresholds {thresholds}")
+    print(f"{out}: on {pictures} pictures; thresholds {thresholds}")
 
 
 def _package(options: argparse.Namespace) -> None:

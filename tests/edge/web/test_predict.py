@@ -117,6 +117,20 @@ def test_a_call_without_a_file_says_no_file_part(client: FlaskClient) -> None:
         assert (response.status_code, response.get_json()) == (400, {"error": "No file part"})
 
 
+def test_a_form_that_cannot_be_read_says_so_and_one_with_too_many_parts_is_not_called_too_large(
+    client: FlaskClient,
+) -> None:
+    whole = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jpg"\r\n\r\n' + PICTURE + b"\r\n--x--\r\n"
+    for body in (whole[: len(whole) // 2], whole.replace(b"a.jpg", b"\xff\xfe.jpg")):
+        response = client.post("/predict", data=body, content_type="multipart/form-data; boundary=x")
+        assert response.status_code == 400
+        assert response.get_json()["error"].startswith("The form cannot be read: it is cut short, or a name in it")
+    parts = b"".join(b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n' for _ in range(2000))
+    response = client.post("/predict", data=parts + b"--x--\r\n", content_type="multipart/form-data; boundary=x")
+    assert response.status_code == 413
+    assert response.get_json()["error"].startswith("The form has more than 100 parts")
+
+
 def test_an_empty_file_name_says_no_selected_file(client: FlaskClient) -> None:
     body = (
         b'--x\r\nContent-Disposition: form-data; name="file"; filename=""\r\n'

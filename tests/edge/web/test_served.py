@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -70,3 +72,37 @@ def test_the_token_is_asked_for_over_the_wire_and_its_cookie_is_secure_behind_ht
             connection.close()
     finally:
         guarded.stop()
+
+
+def test_who_waits_while_the_web_side_is_ended_is_refused_and_nothing_aborts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = fake_line.config(tmp_path)
+    side = WebSide(config, fake_line.facts(config), lambda command: None)
+    side.start()
+    picture, answers = painted("red", 3000, 2200), list[int]()
+
+    def ask_until_it_is_gone() -> None:
+        while True:
+            connection = http.client.HTTPConnection("127.0.0.1", side.port, timeout=20)
+            try:
+                connection.request("POST", "/predict", picture, {"Content-Type": "image/jpeg"})
+                answers.append(connection.getresponse().status)
+            except (OSError, http.client.HTTPException):
+                return
+            finally:
+                connection.close()
+
+    clients = [threading.Thread(target=ask_until_it_is_gone) for _ in range(12)]
+    for client in clients:
+        client.start()
+    deadline = time.monotonic() + 60
+    while 200 not in answers:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    side.stop()
+    for client in clients:
+        client.join(30)
+    assert not any(client.is_alive() for client in clients)
+    assert set(answers) <= {200, 503}
+    assert "Fatal" not in capfd.readouterr().err
