@@ -1,7 +1,7 @@
 """The base of every settings model: frozen, and strict about keys it does not know."""
 
 from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -10,6 +10,8 @@ class Settings(BaseModel):
     """One table of the configuration file. A user's own camera or output brings a subclass of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    all_is_text: ClassVar[bool] = False
+    """Of settings that come from an address, which has nothing but text."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -20,6 +22,8 @@ class Settings(BaseModel):
         numbers, truth = bool(kinds & {int, float}), bool in kinds
         if numbers and not truth and _holds(bool, value):
             raise ValueError("must be a number, not true or false")
+        if cls.all_is_text:
+            return value
         no_list = not isinstance(value, str) or {annotation, *get_args(annotation)} & kinds - {NoneType}
         if kinds <= {int, float, bool, NoneType} and no_list and _holds(str, value):
             raise ValueError("must be true or false, without quotes" if truth else "must be a number, without quotes")

@@ -6,6 +6,7 @@ settings and the line's clock.
 """
 
 import logging
+import math
 import threading
 from collections.abc import Callable
 from typing import Protocol
@@ -14,12 +15,14 @@ from pydantic import Field, field_validator
 
 from edge.belt import SampledBelt
 from edge.clock import Clock
+from edge.priority import ask_for_precedence, ask_for_real_time
 from edge.settings import Settings
 
 _log = logging.getLogger("sortline.encoders")
 
 # After so many polls without an answer the belt's position is not known any more.
 SILENT_POLLS = 10
+BEHIND_THE_HAND = 48  # real-time priority: the threads that push have 49 and 50
 
 
 class EncoderSettings(Settings):
@@ -49,9 +52,9 @@ class Encoder(Protocol):
 class EncoderBelt(SampledBelt):
     """A belt whose position an encoder tells, asked again and again by a thread of its own.
 
-    Position 0 is where the belt stands at the first answer. When the encoder is silent for ten polls
-    the position is not `known` and nothing is pushed until it answers again; on_trouble is told of
-    both: (recovered, sentence). on_change is called when the belt does not go on as predicted.
+    Position 0 is where the belt stands at the first answer. When the encoder is silent for ten polls, or for as
+    long as they take, the position is not `known` and nothing is pushed until it answers again; on_trouble is
+    told of both: (recovered, sentence). on_change is called when the belt does not go on as predicted.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class EncoderBelt(SampledBelt):
         self._on_change, self._on_trouble = on_change, on_trouble
         self._first: int | None = None
         self._silent = 0
+        self._answered_at = -math.inf
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sortline-encoder", daemon=True)
 
@@ -76,7 +80,14 @@ class EncoderBelt(SampledBelt):
         return self._settings.poll_ms / 1e3
 
     def known(self) -> bool:
-        return self._first is not None and self._silent < SILENT_POLLS
+        return self._first is not None and self._silent < SILENT_POLLS and self._silent_s() < self._patience_s
+
+    @property
+    def _patience_s(self) -> float:
+        return SILENT_POLLS * self.period_s
+
+    def _silent_s(self) -> float:
+        return self._clock.now() - self._answered_at
 
     def start(self) -> None:
         self._thread.start()
@@ -100,9 +111,14 @@ class EncoderBelt(SampledBelt):
             return
         # The counts belong to a moment within the question and its answer: the middle errs least.
         at = (before + self._clock.now()) / 2
+        silent_s = self._silent_s()
+        if self._silent < SILENT_POLLS and self._patience_s <= silent_s < math.inf:
+            # It has not failed, it hung; meanwhile the position was not known, and nobody could say so.
+            self._on_trouble(False, f"the encoder did not answer for {silent_s * 1e3:.0f} ms")
+            self._silent = SILENT_POLLS
         if self._silent >= SILENT_POLLS:
             self._on_trouble(True, "the encoder answers again")
-        self._silent = 0
+        self._silent, self._answered_at = 0, self._clock.now()
         if self._first is None:
             self._first = counts
         self.sample(at, (counts - self._first) / self._settings.counts_per_mm)
@@ -110,5 +126,8 @@ class EncoderBelt(SampledBelt):
             self._on_change()
 
     def _run(self) -> None:
+        # Pushes are made by what this thread knows: behind busy programs it would tell of a belt of some while ago.
+        if ask_for_real_time(BEHIND_THE_HAND) is not None:
+            ask_for_precedence()
         while not self._stopping.wait(self.period_s):
             self.poll()

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
@@ -36,6 +36,8 @@ class SimulatorSettings(Settings):
     for freeze_s. A hand passes through the picture `hand` times a minute. After `seconds` the source
     ends; 0 stands for never.
     """
+
+    all_is_text: ClassVar[bool] = True
 
     speed_mm_s: float = Field(default=500.0, gt=0, le=20_000)
     motion: MotionName = "steady"

@@ -92,6 +92,19 @@ def test_a_silent_encoder_is_told_once_and_its_recovery_too() -> None:
     assert "no such device" in trial.troubles[0][1]
 
 
+def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_back() -> None:
+    trial = Trial()
+    trial.run(0.1, 500)
+    trial.clock.advance(trial.clock.now() + 0.04)
+    assert trial.belt.known()
+    trial.clock.advance(trial.clock.now() + 0.02)
+    assert not trial.belt.known()
+    assert trial.troubles == []
+    trial.belt.poll()
+    assert trial.belt.known()
+    assert trial.troubles == [(False, "the encoder did not answer for 60 ms"), (True, "the encoder answers again")]
+
+
 def config(folder: Path, encoder: dict[str, object] | None, source: str) -> LineConfig:
     belt: dict[str, object] = {"pixels_per_mm": 1.6, "speed_mm_s": 500}
     return LineConfig.parse(
