@@ -151,23 +151,28 @@ def _front_nodes(
     zero = np.array(front.zero)
     one_number = len(scale) == len(zero) == 1
     whole = front.zero_is_whole and opset >= (10 if one_number else 13)
+
+    def as_laid_out() -> str:
+        return node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else "pixels"
+
+    def as_rows() -> str:
+        return node("Reshape", ["pixels", constant("rows", np.array([0, 1, height, 3 * width]))], "row")
+
     quantizer = _input_quantizer(model, inside, scale, zero)
     if quantizer is not None:
-        planes = node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else "pixels"
+        planes = as_laid_out()
         for reader in model.graph.node:
             reader.input[:] = [planes if name == quantizer.output[0] else name for name in reader.input]
         model.graph.node.remove(quantizer)
     elif whole and one_number and over_rows(model, np.zeros(3), np.ones(3)) is not None:
-        rows = node("Reshape", ["pixels", constant("rows", np.array([0, 1, height, 3 * width]))], "row")
         numbers = [constant("scale", scale.reshape(())), constant("zero", zero.astype(np.uint8).reshape(()))]
-        node("DequantizeLinear", [rows, *numbers], inside)
+        node("DequantizeLinear", [as_rows(), *numbers], inside)
     elif (rest := over_rows(model, np.broadcast_to(zero, 3), np.broadcast_to(front.divisor, 3))) is not None:
-        rows = node("Reshape", ["pixels", constant("rows", np.array([0, 1, height, 3 * width]))], "row")
-        floats = node("Cast", [rows], "float" if rest.any() else inside, to=TensorProto.FLOAT)
+        floats = node("Cast", [as_rows()], "float" if rest.any() else inside, to=TensorProto.FLOAT)
         if rest.any():
             node("Sub", [floats, constant("zero", np.tile(rest, width).astype(np.float32))], inside)
     else:
-        planes = node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else "pixels"
+        planes = as_laid_out()
         if whole:
             each = max(len(scale), len(zero))
             shape: tuple[int, ...] = () if each == 1 else (each,)

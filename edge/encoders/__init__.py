@@ -111,12 +111,11 @@ class EncoderBelt(SampledBelt):
             return
         # The counts belong to a moment within the question and its answer: the middle errs least.
         at = (before + self._clock.now()) / 2
-        silent_s = self._silent_s()
-        if self._silent < SILENT_POLLS and self._patience_s <= silent_s < math.inf:
-            # It has not failed, it hung; meanwhile the position was not known, and nobody could say so.
+        silent_s, failed = self._silent_s(), self._silent >= SILENT_POLLS
+        hung = not failed and self._patience_s <= silent_s < math.inf
+        if hung:  # meanwhile the position was not known, and nobody could say so
             self._on_trouble(False, f"the encoder did not answer for {silent_s * 1e3:.0f} ms")
-            self._silent = SILENT_POLLS
-        if self._silent >= SILENT_POLLS:
+        if failed or hung:
             self._on_trouble(True, "the encoder answers again")
         self._silent, self._answered_at = 0, self._clock.now()
         if self._first is None:

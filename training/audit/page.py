@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
@@ -15,6 +14,7 @@ from training.audit.checks import Finding
 from training.audit.run import Audit
 from training.evaluation.page import picture
 from training.reading import read_sound
+from training.templating import templates
 
 NOTES_SHOWN = 24  # of each finding on the page; the JSON has all
 PICTURES_SHOWN = 8  # of each note
@@ -50,13 +50,7 @@ def audit_table(found: Audit) -> Table:
 
 def render(found: Audit, command: str, progress: Progress) -> str:
     """The page, as HTML: each finding with its advice and thumbnails of its pictures."""
-    environment = Environment(
-        loader=PackageLoader("training"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     shown = sum(min(len(one.notes), NOTES_SHOWN) for one in found.findings)
     task = progress.add_task("drawing the page", total=shown)
 

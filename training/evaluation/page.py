@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from rich.progress import Progress
 
@@ -24,6 +23,7 @@ from training.evaluation.evaluate import Called, Comparison, Difference, Evaluat
 from training.evaluation.examine import Examination
 from training.evaluation.findings import findings
 from training.evaluation.metrics import Share
+from training.templating import templates
 
 SHOWN = 12  # pictures in a gallery
 CELLS = 30  # classes in the confusion matrix
@@ -58,13 +58,7 @@ def render(examination: Examination, evaluation: Evaluation, command: str, made:
             yield Shown(one, picture(pixels[0], THUMB), picture(overlay(pixels[0], heat), THUMB))
             progress.advance(task)
 
-    environment = Environment(
-        loader=PackageLoader("training"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters |= {"percent": percent, "interval": interval, "megabytes": megabytes}
     html = environment.get_template("report.html").render(
         e=evaluation,

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -228,9 +229,7 @@ def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Pa
         "",
         "One picture at a time on one thread, the forms in turns.",
         "",
-        "| " + " | ".join(HEADINGS) + " |",
-        "|---" + "|---:" * (len(HEADINGS) - 1) + "|",
-        *("| " + " | ".join(row) + " |" for row in comparison_rows(scores, shipped)),
+        *_markdown(HEADINGS, comparison_rows(scores, shipped)),
         "",
         "## The file",
         "",
@@ -267,9 +266,16 @@ def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Pa
             "",
             "Measured on the validation part, one picture at a time on one thread, in turns.",
             "",
-            "| " + " | ".join(CANDIDATE_HEADINGS) + " |",
-            "|---" + "|---:" * (len(CANDIDATE_HEADINGS) - 1) + "|",
-            *("| " + " | ".join(row) + " |" for row in candidate_rows(card)),
+            *_markdown(CANDIDATE_HEADINGS, candidate_rows(card)),
             "",
         ]
     return "\n".join(lines)
+
+
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table in Markdown, its first column to the left and the others to the right."""
+    return [
+        "| " + " | ".join(headings) + " |",
+        "|---" + "|---:" * (len(headings) - 1) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
