@@ -31,6 +31,7 @@ PART_FOLDERS: dict[str, PartName] = {
 MAX_DEFAULT_SIZE = 224
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
 SHOWN = 10  # files left out that are named, the rest is counted
+HIDDEN = "is hidden: its name, or a folder's, begins with a dot"
 NOT_UTF8 = "its name is not UTF-8 text; rename it"
 
 
@@ -53,10 +54,11 @@ class Skipped:
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
-    """Every file that was left out, by name, and the count when there are many."""
-    lines = [f"left out: {file.name}: {file.reason}" for file in skipped[:SHOWN]]
-    if len(skipped) > SHOWN:
-        lines.append(f"left out: {len(skipped) - SHOWN} more files")
+    """Every file that was left out, by name; of many the first, and who names the rest."""
+    shown = skipped if len(skipped) <= SHOWN + 1 else skipped[:SHOWN]
+    lines = [f"left out: {file.name}: {file.reason}" for file in shown]
+    if len(skipped) > len(shown):
+        lines.append(f"left out: {len(skipped) - SHOWN} more files; `sortline-train audit --json FILE` names them all")
     return lines
 
 
@@ -120,12 +122,16 @@ def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tup
         if legible(folder.name) != folder.name:
             raise DatasetError(f"{legible(str(folder))}: {NOT_UTF8}")
         found = 0
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for path in sorted(folder.rglob("*")):
             name = path.relative_to(root).as_posix()
+            if not path.is_file():
+                if wrong := no_file(path):
+                    skipped.append(Skipped(legible(name), wrong))
+                continue
             hidden = any(word.startswith(".") for word in path.relative_to(folder).parts)
             if hidden:
                 if path.suffix.lower() in SUFFIXES:
-                    skipped.append(Skipped(legible(name), "is hidden: its name, or a folder's, begins with a dot"))
+                    skipped.append(Skipped(legible(name), HIDDEN))
             elif legible(name) != name:
                 skipped.append(Skipped(legible(name), NOT_UTF8))
             elif path.suffix.lower() in SUFFIXES:
@@ -136,6 +142,13 @@ def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tup
         if not found:
             raise DatasetError(f"{folder}: has no picture in it; add some, or remove the folder")
     return files, skipped
+
+
+def no_file(path: Path) -> str | None:
+    """Why nothing is read where a file may be meant; None for a plain folder, whose files come by themselves."""
+    if path.is_symlink():
+        return "is a link to a folder, which is not followed" if path.is_dir() else "is a link that leads nowhere"
+    return "is no file" if path.suffix.lower() in SUFFIXES and not path.is_dir() else None
 
 
 def default_size(files: Sequence[File], looks: int = 200) -> int:

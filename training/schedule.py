@@ -37,11 +37,18 @@ def cost(settings: FitSettings, epoch: int, side: int) -> int:
 
 
 def make_optimizer(network: nn.Module, settings: FitSettings) -> Optimizer:
-    """AdamW, or SGD with Nesterov momentum. Biases and batch norms, which have one dimension, do not decay."""
-    parameters = list(network.parameters())
+    """AdamW, or SGD with Nesterov momentum. The weights of convolutions and linear layers decay, nothing else does.
+
+    Norms and biases have one dimension; what transformers have besides (tokens, places, tables of
+    biases, scales of a layer) has more, but is not called a weight.
+    """
+    decaying: list[nn.Parameter] = []
+    staying: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        (decaying if parameter.dim() > 1 and name.endswith("weight") else staying).append(parameter)
     groups = [
-        {"params": [p for p in parameters if p.dim() > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.dim() <= 1], "weight_decay": 0.0},
+        {"params": decaying, "weight_decay": settings.weight_decay},
+        {"params": staying, "weight_decay": 0.0},
     ]
     if settings.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=0.9, nesterov=True)

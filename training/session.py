@@ -31,7 +31,8 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
     torch.set_num_threads(options.threads or max(cores() // here, 1))
     cv2.setNumThreads(1)  # pictures are decoded by as many threads as there are cores already
     silenced = logging.root.manager.disable
-    with warnings.catch_warnings(), progress_bars(silent=int(os.environ.get("RANK", "0")) > 0) as progress:
+    follower = int(os.environ.get("RANK", "0")) > 0
+    with warnings.catch_warnings(), quiet_decoders(options.debug), progress_bars(silent=follower) as progress:
         if not options.debug:
             warnings.simplefilter("ignore")
             logging.disable(logging.WARNING)
@@ -41,14 +42,29 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
             logging.disable(silenced)
 
 
+@contextmanager
+def quiet_decoders(debug: bool) -> Iterator[None]:
+    """Keeps OpenCV from writing about a damaged picture in its own words: sortline names the file, in a sentence."""
+    import cv2
+
+    logging_ = cv2.utils.logging
+    before = logging_.getLogLevel()
+    if not debug:
+        logging_.setLogLevel(logging_.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        logging_.setLogLevel(before)
+
+
 def progress_bars(silent: bool = False) -> Progress:
-    """Progress bars on stderr that vanish when they are done; also for work that needs no torch."""
+    """Progress bars on stderr that vanish when they are done; also for work that needs no torch.
+
+    Each says how far it is, how long it took so far, and how long it has still to go.
+    """
     columns: tuple[ProgressColumn, ...] = (TextColumn("{task.description}"), BarColumn())
     columns += (TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, quiet=silent)
-    return Progress(
-        *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True, disable=silent
-    )
+    return Progress(*columns, console=Console(stderr=True, quiet=silent), transient=True, disable=silent)
 
 
 def _keep_freed_memory() -> None:

@@ -13,7 +13,7 @@ from edge.picture import read_picture
 from tests.training.pictures import SHAPES, draw, write_pictures
 from training.data import Dataset, load, read, write_split
 from training.errors import DatasetError, InputError
-from training.layout import default_size, find
+from training.layout import Skipped, default_size, find, skipped_lines
 
 
 def opened(root: Path, progress: Progress, seed: int = 0, size: int = 32) -> Dataset:
@@ -250,3 +250,31 @@ def test_hidden_files_are_no_pictures_of_a_class_and_those_that_look_like_pictur
     assert sum(len(part) for part in (dataset.train, dataset.val, dataset.test)) == 20
     assert [file.name for file in dataset.skipped] == ["disc/._000.png", "square/.thumbnails/001.png"]
     assert all(file.reason.startswith("is hidden") for file in dataset.skipped)
+
+
+def test_links_that_lead_nowhere_or_to_a_folder_are_named_and_those_to_files_are_followed(
+    tmp_path: Path, progress: Progress
+) -> None:
+    root = write_pictures(tmp_path / "set", {"disc": 10, "square": 10})
+    store = write_pictures(tmp_path / "store", {"disc": 3}, first=20)
+    (root / "disc" / "linked.png").symlink_to(store / "disc" / "020.png")
+    (root / "disc" / "gone.png").symlink_to(store / "disc" / "gone.png")
+    (root / "disc" / "more").symlink_to(store / "disc")
+    os.mkfifo(root / "square" / "pipe.png")
+    dataset = opened(root, progress)
+    assert sum(len(part) for part in (dataset.train, dataset.val, dataset.test)) == 21
+    assert {file.name: file.reason for file in dataset.skipped} == {
+        "disc/gone.png": "is a link that leads nowhere",
+        "disc/more": "is a link to a folder, which is not followed",
+        "square/pipe.png": "is no file",
+    }
+
+
+@pytest.mark.parametrize(("wrong", "named", "rest"), [(11, 11, None), (12, 10, "2 more files; `sortline-train audit")])
+def test_of_many_files_left_out_the_first_are_named_and_the_rest_counted_with_who_names_them(
+    wrong: int, named: int, rest: str | None
+) -> None:
+    lines = skipped_lines([Skipped(f"disc/{number:02d}.png", "is empty (0 bytes)") for number in range(wrong)])
+    assert [line.split(": ")[1] for line in lines[:named]] == [f"disc/{number:02d}.png" for number in range(named)]
+    assert len(lines) == named + (rest is not None)
+    assert not rest or rest in lines[-1]

@@ -13,10 +13,12 @@ from rich.progress import Progress, TaskID
 from edge.model import Resize
 from training import fit as fit_module
 from training.architectures import Network
+from training.augment import AugmentSettings
 from training.checkpoint import Epoch
 from training.data import Dataset, load
 from training.errors import TrainingError
-from training.fit import fit, predict
+from training.fit import averaging, fit, predict
+from training.networks import build_network
 from training.schedule import learning_rate, side_of
 from training.settings import FitSettings
 from training.track import NoTracker
@@ -103,22 +105,31 @@ def test_a_run_stopped_in_its_first_epoch_is_resumed_from_its_first_step(
     assert same(whole, resumed)
 
 
-def test_stage_one_trains_the_head_and_leaves_the_backbone_s_weights(
-    dataset: Dataset, tmp_path: Path, progress: Progress
+def test_stage_one_trains_the_head_and_leaves_the_backbone_as_it_was(
+    dataset: Dataset, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = QUICK.model_copy(update={"head_epochs": 2, "epochs": 1})
-    start = fit_module.build_network
     torch.manual_seed(settings.seed)
-    before = start("simple_cnn", len(dataset.classes)).state_dict()
-    fit(dataset, settings, tmp_path, progress)
-    history = json.loads((tmp_path / "history.json").read_text())
-    assert [line["stage"] for line in history] == ["head", "head", "all"]
-    (tmp_path / "head").mkdir()
-    stopped = settings.model_copy(update={"patience": 1, "epochs": 1})
-    cut_short = fit(dataset, stopped.model_copy(update={"lr": 1e-12, "weight_decay": 0.0}), tmp_path / "head", progress)
-    after = cut_short.state_dict()
-    assert torch.allclose(after["backbone.0.weight"], before["backbone.0.weight"], atol=1e-6)
+    before = build_network("simple_cnn", len(dataset.classes)).state_dict()
+    real, judged = fit_module.judge, []
+
+    def stopped_in_stage_two(*arguments: object) -> object:
+        judged.append(arguments)
+        if len(judged) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit_module, "judge", stopped_in_stage_two)
+    with pytest.raises(KeyboardInterrupt):
+        fit(dataset, settings, tmp_path, progress)
+    after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["network"]
+    # Weights, and the running averages of its norms too.
+    assert all(torch.equal(after[key], before[key]) for key in before if key.startswith("backbone."))
     assert not torch.allclose(after["head.weight"], before["head.weight"], atol=1e-3)
+    monkeypatch.undo()
+    fit(dataset, settings, tmp_path, progress, resume=True)
+    assert [line["stage"] for line in json.loads((tmp_path / "history.json").read_text())] == ["head", "head", "all"]
+    assert not torch.equal(torch.load(tmp_path / "weights.pt")["backbone.0.weight"], before["backbone.0.weight"])
 
 
 def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best(
@@ -193,11 +204,71 @@ def test_averaged_weights_are_what_is_judged_and_kept(dataset: Dataset, tmp_path
     assert not torch.equal(last["head.weight"], checkpoint["network"]["head.weight"])
 
 
-def test_mixed_precision_learns_too(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
+def test_mixed_precision_computes_in_bfloat16_and_learns_too(
+    dataset: Dataset, tmp_path: Path, progress: Progress
+) -> None:
+    kinds: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+
+    def note(module: torch.nn.Module, _: object, made: object) -> None:
+        if isinstance(module, torch.nn.Conv2d) and isinstance(made, torch.Tensor):
+            kinds[module.training].add(made.dtype)
+
+    hook = torch.nn.modules.module.register_module_forward_hook(note)
     network = fit(dataset, QUICK.model_copy(update={"precision": "bf16", "epochs": 4}), tmp_path, progress)
+    hook.remove()
+    assert kinds == {True: {torch.bfloat16}, False: {torch.float32}}
     assert all(value.dtype != torch.bfloat16 for value in network.state_dict().values())
     losses = [line["train_loss"] for line in json.loads((tmp_path / "history.json").read_text())]
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sides"),
+    [({"grow_from": 0.5}, [32, 32, 64]), ({"augment": AugmentSettings(window=0.5)}, [32, 32, 32])],
+)
+def test_training_sees_pictures_of_the_declared_sides_and_judging_whole_ones(
+    words: dict[str, Any], sides: list[int], shapes: Path, tmp_path: Path, progress: Progress
+) -> None:
+    settings = QUICK.model_copy(update=words)
+    seen: dict[bool, list[int]] = {True: [], False: []}
+
+    def note(module: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(module, Network) and len(given[0]) > 1:  # one is a trial of the side, before the work
+            seen[module.training].append(given[0].shape[-1])
+
+    data = load(shapes, 64, 64, Resize(), 0, progress)
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(note)
+    fit(data, settings, tmp_path, progress)
+    hook.remove()
+    steps = len(data.train) // settings.batch
+    assert seen[True] == [side for side in sides for _ in range(steps)]
+    assert set(seen[False]) == {64}
+
+
+def test_the_contact_sheet_is_there_before_the_first_step(
+    dataset: Dataset, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit_module, "loss_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(dataset, QUICK, tmp_path, progress)
+    assert [path.name for path in tmp_path.iterdir()] == ["augmentations.png"]
+
+
+def test_an_average_follows_quickly_at_first_and_by_its_decay_later() -> None:
+    average = averaging(0.9)
+    kept, count = [torch.tensor([0.0]), torch.tensor(0)], torch.tensor(0)
+    wanted = 0.0
+    for n in range(1, 200):
+        current = [torch.tensor([float(n)]), torch.tensor(n)]
+        count = torch.tensor(n)
+        average(kept, current, count)
+        decay = min(0.9, (1 + n) / (10 + n))
+        wanted = decay * wanted + (1 - decay) * n
+        assert kept[0].item() == pytest.approx(wanted, rel=1e-5)
+    assert kept[1].item() == 199  # a count of batches is no weight: it is taken over
 
 
 def test_the_progress_bar_counts_what_epochs_cost_and_ends_full(dataset: Dataset, tmp_path: Path) -> None:

@@ -634,3 +634,24 @@ def test_the_command_shows_a_table_of_classes_and_parts_and_names_what_it_left_o
     assert ["together", "8", "2", "2"] in rows
     assert "left out: train/images/more.png: has no label" in shown.err
     assert f"{out}: 12 pictures from yolo, 1 left out" in shown.out
+
+
+def test_hidden_pictures_clips_and_links_that_are_not_followed_are_named_and_not_lost_in_silence(
+    tmp_path: Path, progress: Progress
+) -> None:
+    root = whole("folders", tmp_path)
+    bolt = next(root.iterdir())
+    picture = next(bolt.iterdir())
+    shutil.copy(picture, bolt / "._a.png")
+    shutil.copytree(bolt, tmp_path / "elsewhere")
+    (bolt / "more").symlink_to(tmp_path / "elsewhere")
+    (bolt / "gone.png").symlink_to(tmp_path / "gone.png")
+    (bolt / "belt.mp4").write_bytes(b"a clip")
+    (root / "__MACOSX").mkdir()
+    shutil.copy(picture, root / "__MACOSX" / "._b.png")
+    assert {Path(name).name: reason for name, reason in left_out(imported(root, progress)).items()} == {
+        "._a.png": "is hidden: its name, or a folder's, begins with a dot",
+        "more": "is a link to a folder, which is not followed",
+        "gone.png": "is a link that leads nowhere",
+        "belt.mp4": "is a clip; only a video task of CVAT takes pictures from one",
+    }

@@ -32,7 +32,8 @@ class Shown:
 
 def audit_table(found: Audit) -> Table:
     """What was found, one row a kind, with the first example."""
-    title = f"{found.root}: {found.pictures} pictures, {len(found.classes)} classes; {found.parts}"
+    classes = f"{len(found.classes)} class{'es' if len(found.classes) != 1 else ''}"
+    title = f"{found.root}: {found.pictures} pictures, {classes}; {found.parts}"
     table = Table(title=escape(title), title_justify="left", box=None)
     table.add_column("")
     table.add_column("found")

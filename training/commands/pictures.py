@@ -7,7 +7,7 @@ from rich.console import Console
 
 from training.arguments import GROUP_HELP, AddCommand, between, whole_from
 from training.errors import InputError, TrainingError
-from training.session import progress_bars, session
+from training.session import progress_bars, quiet_decoders, session
 
 FORMATS = ("folders", "cvat", "voc", "yolo", "coco", "csv")
 
@@ -71,7 +71,7 @@ def _import(options: argparse.Namespace) -> None:
         raise TrainingError(f'{error.name} is not installed; pip install "sortline[import]"') from None
     from training.importing.summary import imported_table, left_out_lines
 
-    with progress_bars() as progress:
+    with quiet_decoders(options.debug), progress_bars() as progress:
         made = import_pictures(
             options.source,
             options.out,
@@ -128,7 +128,7 @@ def _split(options: argparse.Namespace) -> None:
     from training.data import write_split
     from training.layout import skipped_lines
 
-    with progress_bars() as progress:
+    with quiet_decoders(options.debug), progress_bars() as progress:
         counts, skipped = write_split(options.dataset, options.out, options.seed, options.group, progress)
         for line in skipped_lines(skipped):
             progress.console.print(line, soft_wrap=True, highlight=False, markup=False)

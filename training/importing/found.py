@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from edge.picture import SUFFIXES
-from training.layout import PART_FOLDERS, PartName, Skipped
+from training.layout import HIDDEN, PART_FOLDERS, PartName, Skipped, no_file
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"})
 LARGEST_LABEL_FILE = 1 << 30
@@ -73,17 +73,27 @@ class Findings:
 
 
 class Source:
-    """A folder with pictures and label files, listed once; what label files name is found only inside it."""
+    """A folder with pictures and label files, listed once; what label files name is found only inside it.
+
+    passed_over are pictures that are hidden, and links that lead nowhere or to a folder.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.files = sorted(
-            path
-            for path in root.rglob("*")
-            if path.is_file()
-            and not any(p.startswith((".", "__MACOSX")) for p in path.relative_to(root).parts)
-            and not _is_own_list(path)
-        )
+        self.files: list[Path] = []
+        self.passed_over: list[Skipped] = []
+        for path in sorted(root.rglob("*")):
+            steps = path.relative_to(root).parts
+            if "__MACOSX" in steps:  # what macOS adds to a zip: no picture that anybody took
+                continue
+            if any(step.startswith(".") for step in steps):
+                if path.suffix.lower() in SUFFIXES and path.is_file():
+                    self.passed_over.append(Skipped(self.name(path), HIDDEN))
+            elif not path.is_file():
+                if wrong := no_file(path):
+                    self.passed_over.append(Skipped(self.name(path), wrong))
+            elif not _is_own_list(path):
+                self.files.append(path)
         self.pictures = [path for path in self.files if path.suffix.lower() in SUFFIXES]
         self.videos = [path for path in self.files if path.suffix.lower() in VIDEO_SUFFIXES]
         self._by_name: dict[str, list[Path]] = {}

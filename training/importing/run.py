@@ -88,7 +88,7 @@ def import_pictures(
         source = Source(folder)
         form = form or detect(source, path)
         findings = read_cvat(source, video) if form == "cvat" else READERS[form](source)
-        _account(source, findings)
+        _account(source, findings, form)
         items = _with_parts(_with_classes(findings, rename or {}), findings)
         if not items:
             reasons = "".join(f"; {one.name}: {one.reason}" for one in findings.left_out[:3])
@@ -157,8 +157,12 @@ def _has_yolo_lines(source: Source) -> bool:
     return False
 
 
-def _account(source: Source, findings: Findings) -> None:
-    """Names what lies there and is neither picture nor label file."""
+def _account(source: Source, findings: Findings, form: str) -> None:
+    """Names what lies there and is neither picture nor label file, or cannot be used as such."""
+    findings.left_out += source.passed_over
+    if form != "cvat":
+        for clip in source.videos:
+            findings.refuse(source.name(clip), "is a clip; only a video task of CVAT takes pictures from one")
     known = {*source.pictures, *source.videos, *source.ending(".xml", ".json", ".csv", ".tsv", ".txt")}
     known |= set(source.ending(".yaml", ".yml", ".names", ".data", ".md"))
     for path in source.files:
