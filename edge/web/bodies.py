@@ -10,6 +10,8 @@ from flask import Request
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 MAX_PICTURES = 16
+MAX_TOP = 100_000
+CROP = "[0-9]{1,5},[0-9]{1,5},[1-9][0-9]{0,4},[1-9][0-9]{0,4}"
 MAX_PLAIN = 1 << 20  # bytes of a form that is held in memory twice for a moment
 _PLAIN_HEAD = re.compile(
     rb"--(?P<boundary>[\x21-\x7e]{1,70})\r\n"
@@ -46,7 +48,8 @@ class Asked:
 
 
 def read_body(request: Request) -> Asked:
-    """Reads a /predict call; raises BadBody (400) with the sentence that clients of the tutorials expect."""
+    """Reads a /predict call; raises BadBody (400, 415) with the sentence that clients of the tutorials expect."""
+    check_coding(request)
     several = False
     kind = request.mimetype
     if kind == "application/json":
@@ -70,8 +73,25 @@ def read_body(request: Request) -> Asked:
     return Asked(uploads, several, _top(request), _crop(request))
 
 
+def check_coding(request: Request) -> None:
+    """Raises BadBody (415) for a body that was compressed on its way (RFC 9110, section 8.4).
+
+    None is taken: unpacking is where a small body becomes a large one, and pictures are compressed already.
+    """
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in {"", "identity"}:
+        raise BadBody(415, f"The body is compressed ({_short(coding)}); send it without Content-Encoding")
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """What a text of ASCII digits and nothing else says, up to most; int() takes "1_0", " 5", "+5" and "٣" too."""
+    found = int(text) if len(text) <= 12 and text.isascii() and text.isdigit() else None
+    return found if found is not None and found <= most else None
+
+
 def read_json(request: Request) -> Any:
     """The body as JSON; raises BadBody, 400 or 415, when it is not, nests too deep, or is not said to be JSON."""
+    check_coding(request)
     try:
         return request.get_json(cache=False)
     except UnsupportedMediaType:
@@ -129,21 +149,19 @@ def _top(request: Request) -> int | None:
     text = request.args.get("top")
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 100_000):
-        raise BadBody(400, "top must be a whole number of at least 1")
-    return int(text[:6])
+    top = whole_number(text, MAX_TOP)
+    if not top:
+        raise BadBody(400, f"top must be a whole number from 1 to {MAX_TOP}")
+    return top
 
 
 def _crop(request: Request) -> tuple[int, int, int, int] | None:
     text = request.args.get("crop")
     if text is None:
         return None
-    try:
-        x, y, width, height = (int(part) for part in text[:64].split(","))
-    except ValueError:
-        raise BadBody(400, "crop must be x,y,width,height in whole pixels") from None
-    if min(x, y) < 0 or min(width, height) < 1:
+    if not re.fullmatch(CROP, text):
         raise BadBody(400, "crop must be x,y,width,height in whole pixels, inside the picture")
+    x, y, width, height = map(int, text.split(","))
     return x, y, width, height
 
 

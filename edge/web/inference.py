@@ -14,7 +14,7 @@ from werkzeug.exceptions import NotFound, ServiceUnavailable
 
 from edge import __version__
 from edge.model import Classifier
-from edge.web.bodies import BadBody
+from edge.web.bodies import BadBody, check_coding, whole_number
 from edge.web.predict import Predictor
 
 LENGTH = "Inference-Header-Content-Length"
@@ -68,6 +68,7 @@ def add_inference(app: Flask, predictor: Predictor | None) -> None:
     def v2_infer(name: str, version: str | None = None) -> ResponseReturnValue:
         model = classifier(name, version)
         assert predictor is not None
+        check_coding(request)
         asked, tensors = _split(request.get_data(cache=False), request.headers.get(LENGTH))
         pixels = _pixels(asked, tensors, model)
         probabilities, features = predictor.run(pixels)
@@ -94,11 +95,8 @@ def metadata(classifier: Classifier) -> dict[str, Any]:
 
 def _split(body: bytes, length: str | None) -> tuple[dict[str, Any], memoryview]:
     """A request's JSON and the tensors behind it; without the length header all of it is JSON."""
-    if length is None:
-        end = len(body)
-    elif length.isascii() and length.isdigit() and int(length[:12]) <= len(body):
-        end = int(length[:12])
-    else:
+    end = len(body) if length is None else whole_number(length, len(body))
+    if end is None:
         raise BadBody(400, f"{LENGTH} must be the length of the JSON part, at most that of the body")
     try:
         asked = json.loads(body[:end])

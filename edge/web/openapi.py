@@ -3,12 +3,12 @@
 from edge import __version__
 from edge.config import LineConfig
 from edge.model import ModelCard
-from edge.web.bodies import MAX_PICTURES
+from edge.web.arrival import MAX_BODY
+from edge.web.bodies import CROP, MAX_PICTURES, MAX_TOP
 from edge.web.inference import LENGTH, MAX_BATCH
 from edge.web.openapi_line import line_paths
 from edge.web.responses import call, errors, json_named, json_of
 from edge.web.schemas import Schema, schemas
-from edge.web.wsgi import MAX_BODY
 
 
 def openapi(card: ModelCard | None, config: LineConfig, with_token: bool) -> Schema:
@@ -87,13 +87,13 @@ def _predict(example: Schema) -> Schema:
                 "name": "top",
                 "in": "query",
                 "description": "Only so many classes, the most probable first",
-                "schema": {"type": "integer", "minimum": 1, "maximum": 100_000},
+                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP},
             },
             {
                 "name": "crop",
                 "in": "query",
                 "description": "The part of the picture to look at: x,y,width,height in pixels",
-                "schema": {"type": "string", "pattern": "^[0-9]{1,5},[0-9]{1,5},[1-9][0-9]{0,4},[1-9][0-9]{0,4}$"},
+                "schema": {"type": "string", "pattern": f"^{CROP}$"},
                 "example": "10,20,200,200",
             },
         ],
@@ -145,7 +145,7 @@ def _predict(example: Schema) -> Schema:
                     }
                 },
             },
-            **errors("400", "403", "413", "421", "422"),
+            **errors("400", "403", "413", "415", "421", "422"),
             "503": {"$ref": "#/components/responses/Busy"},
         },
     }  # fmt: skip
@@ -195,7 +195,7 @@ def _inference(card: ModelCard | None) -> Schema:
                         "application/octet-stream": {"schema": {"type": "string"}},
                     },
                 },
-                **errors("400", "403", "404", "413"),
+                **errors("400", "403", "404", "413", "415"),
                 "503": {"$ref": "#/components/responses/Busy"},
             },
         ),

@@ -1,29 +1,25 @@
 """waitress on a socket that listens already, with a limit on everything that a client can make it keep.
 
 waitress reads whole requests and buffers whole answers outside its worker threads, so a slow client
-costs no thread. What it leaves open is closed here: how long a request may take to arrive, how much
-all bodies together may hold, an answer that nobody reads, and the answer to a body that is too large,
-which a client that is still sending would otherwise never see.
+costs no thread. What it leaves open is closed here and in edge.web.arrival: how long a request may take to
+arrive, how much all bodies together may hold, an answer that nobody reads, and the answer to a body that is
+too large or never ends, which a client that is still sending would otherwise never see.
 """
 
 import json
 import socket
-import threading
 import time
-import weakref
 from typing import Any
 
 from flask import Flask
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.server import TcpWSGIServer
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
-MAX_BODY = 16 << 20
-MAX_BODIES = 96 << 20  # of all requests that are arriving or being answered
-SMALL_BODY = 128 << 10  # up to here a body is kept in memory and counted by the number of connections alone
+from edge.web.arrival import MAX_AROUND, MAX_BODIES, MAX_BODY, SMALL_BODY, Allowance, Late, Parser, Refused
+
 MAX_CONNECTIONS = 128
 ARRIVAL_S = 10.0  # a request must have arrived within this, and its body at
 ARRIVAL_BYTES_S = 50_000
@@ -36,6 +32,7 @@ EXIT_S = 0.3
 
 _SENTENCES = {
     400: "The request is not HTTP as it must be",
+    408: f"A request must arrive within {ARRIVAL_S:.0f} s, and its body at {ARRIVAL_BYTES_S // 1000} kB a second",
     413: f"The body is larger than the {MAX_BODY >> 20} MB that are taken",
     431: "The request's headers are too large",
     501: "This transfer encoding is not supported",
@@ -62,7 +59,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             recv_bytes=1 << 16,
             inbuf_overflow=SMALL_BODY,
             max_request_header_size=32 << 10,
-            max_request_body_size=MAX_BODY + (64 << 10),  # a form has more around its pictures
+            max_request_body_size=MAX_BODY + MAX_AROUND,
             # Looking ahead keeps the socket watched while an answer streams, so a viewer who leaves is noticed.
             channel_request_lookahead=1,
             outbuf_high_watermark=1 << 20,
@@ -72,7 +69,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             clear_untrusted_proxy_headers=True,
             log_socket_errors=False,
         )
-        self.adj.bodies = _Allowance(MAX_BODIES)  # waitress hands its settings, and nothing else, to a parser
+        self.adj.bodies = Allowance(MAX_BODIES)  # waitress hands its settings, and nothing else, to a parser
 
     def set_socket_options(self, conn: socket.socket) -> None:
         super().set_socket_options(conn)
@@ -109,58 +106,9 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 
     def maintenance(self, now: float) -> None:
         """Called every LOOK_EVERY_S seconds: ends connections that idle, dawdle or do not take their answer."""
-        super().maintenance(now)
         for channel in list(self.active_channels.values()):
             channel.end_if_overdue(now)
-
-
-class _Allowance:
-    """A number of bytes that many share."""
-
-    def __init__(self, size: int) -> None:
-        self._left = size
-        self._lock = threading.Lock()
-
-    def take(self, owner: object, size: int) -> bool:
-        """Takes bytes for as long as the owner lives; False when there are not so many left."""
-        with self._lock:
-            if size > self._left:
-                return False
-            self._left -= size
-        weakref.finalize(owner, self._give, size)
-        return True
-
-    def _give(self, size: int) -> None:
-        with self._lock:
-            self._left += size
-
-
-class _Parser(HTTPRequestParser):  # type: ignore[misc]
-    """waitress' parser; a large body is let in only while there is room for it."""
-
-    completed: bool
-    _admitted = False
-
-    def received(self, data: bytes) -> int:
-        consumed: int = super().received(data)
-        if self.headers_finished and not self.completed and not self._admitted:
-            self._admitted = True
-            size = MAX_BODY if self.chunked else self.content_length
-            if size > SMALL_BODY and not self.adj.bodies.take(self, size):
-                self.error = _Busy("")
-                self.completed = True
-        return consumed
-
-    def parse_header(self, header: bytes) -> None:
-        try:
-            super().parse_header(header)
-        except ValueError as error:  # a length of five thousand digits, an address like http://[::1
-            raise ParsingError(str(error)) from None
-
-
-class _Busy(Error):  # type: ignore[misc]
-    code = 503
-    reason = "Service Unavailable"
+        super().maintenance(now)
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -168,7 +116,8 @@ class _ErrorTask(ErrorTask):  # type: ignore[misc]
 
     def execute(self) -> None:
         error = self.request.error
-        body = json.dumps({"error": _SENTENCES.get(error.code, error.reason)}).encode() + b"\n"
+        sentence = error.sentence if isinstance(error, Refused) else _SENTENCES.get(error.code, error.reason)
+        body = json.dumps({"error": sentence}).encode() + b"\n"
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [
             ("Content-Type", "application/json"),
@@ -198,12 +147,14 @@ class _Task(WSGITask):  # type: ignore[misc]
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """One connection. After an error it ends as RFC 9112, section 9.6, advises: written first, read out, closed."""
 
-    parser_class = _Parser
+    request: Parser | None
+    parser_class = Parser
     task_class = _Task
     error_task_class = _ErrorTask
 
     def __init__(self, *args: Any, **keys: Any) -> None:
         self.still_sending = False
+        self._heard_out = False  # the client has said that it sends no more
         self._lingers_since = 0.0
         self._thrown_away = 0
         self._held = b""
@@ -234,7 +185,11 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         elif self.total_outbufs_len:
             overdue = now - self.last_activity > UNREAD_S
         elif self.request is not None:
-            overdue = now - self._since > ARRIVAL_S + self.request.body_bytes_received / ARRIVAL_BYTES_S
+            most_s = ARRIVAL_S + self.request.body_bytes_received / ARRIVAL_BYTES_S
+            overdue = now - self._since > most_s or now - self.last_activity > IDLE_S
+            if overdue and not self.requests:
+                self._refuse(Late(""))
+                return
         else:
             # Nothing has come at all since the connection was made, or since the last answer.
             overdue = not self.requests and now - max(self._since, self.last_activity) > IDLE_S
@@ -244,22 +199,39 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self._shutdown(socket.SHUT_RDWR)
 
     def readable(self) -> bool:
-        return bool(self._lingers_since) or super().readable()
+        return bool(self._lingers_since) or (not self._heard_out and super().readable())
 
     def writable(self) -> bool:
         return not self._lingers_since and super().writable()
 
     def handle_read(self) -> None:
-        if not self._lingers_since:
-            super().handle_read()
-            return
         try:
-            self._thrown_away += len(self.recv(self.adj.recv_bytes))
+            data = self.socket.recv(self.adj.recv_bytes)
         except OSError:
             self.handle_close()
             return
-        if self._thrown_away > LINGER_BYTES:
+        if self._lingers_since:
+            self._thrown_away += len(data)
+            if not data or self._thrown_away > LINGER_BYTES:
+                self.handle_close()
+        elif data:
+            self.last_activity = time.time()
+            self.received(data)
+        elif self.request is not None and not self.requests:
+            self._heard_out = True
+            self._refuse(Refused("The request ends before all of it has come"))
+        else:
             self.handle_close()
+
+    def _refuse(self, error: Error) -> None:
+        """Answers the one request of this connection, which is still arriving; in the event loop's thread only."""
+        with self.requests_lock:
+            request, self.request = self.request, None
+            if request is None:
+                return
+            request.refuse(error)
+            self.requests.append(request)
+        self.server.add_task(self)
 
     def handle_close(self) -> None:
         if self.still_sending and not self._lingers_since and self.connected:

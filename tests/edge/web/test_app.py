@@ -1,5 +1,6 @@
 """The page, health, commands, and who is let in."""
 
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -152,6 +153,13 @@ def test_what_is_no_command_never_reaches_the_line(client: FlaskClient, told: li
     response = client.post("/commands", json=body)
     assert response.status_code == 400
     assert told == []
+
+
+def test_a_number_in_an_address_is_one_of_ascii_digits(client: FlaskClient, hub: Hub) -> None:
+    hub.add_incident({**asdict(fake_line.INCIDENT), "number": 3})
+    for number in ("٣", "+3", "3_0", "3.0", "%203", "9" * 400):
+        assert client.post(f"/incidents/{number}/clear").status_code == 404
+    assert client.post("/incidents/3/clear").status_code == 200
 
 
 # The door

@@ -376,7 +376,7 @@ def test_a_smuggled_request_is_not_answered_as_a_second_one(served: tuple[WebSid
 
 
 def test_slow_clients_are_hung_up_on_and_hold_up_nobody(served: tuple[WebSide, int]) -> None:
-    """Forty connections that send a byte now and then: others are answered at once, and the slow ones end."""
+    """Forty connections that send a byte now and then: others are answered at once, the slow ones told and ended."""
     side, _ = served
     starts = (
         b"GET / HTTP/1.1\r\nHost: loc",
@@ -388,6 +388,7 @@ def test_slow_clients_are_hung_up_on_and_hold_up_nobody(served: tuple[WebSide, i
         sock.sendall(starts[n % 2])
         slow.append(sock)
     ended: set[int] = set()
+    told: dict[int, bytes] = {}
     deadline = time.monotonic() + 45
     try:
         while len(ended) < len(slow):
@@ -396,9 +397,19 @@ def test_slow_clients_are_hung_up_on_and_hold_up_nobody(served: tuple[WebSide, i
             for n, sock in enumerate(slow):
                 try:
                     sock.sendall(b"a")
+                    if answer := sock.recv(1000, socket.MSG_DONTWAIT):
+                        told[n] = answer
+                    else:
+                        ended.add(n)
+                except BlockingIOError:
+                    continue
                 except OSError:
                     ended.add(n)
             time.sleep(0.25)
+        assert len(told) == len(slow)
+        for answer in told.values():
+            assert answer.split()[1] == b"408"
+            assert b"within 10 s" in answer
     finally:
         for sock in slow:
             sock.close()

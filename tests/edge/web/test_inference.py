@@ -119,7 +119,9 @@ def test_what_does_not_fit_is_refused_with_a_sentence(client: FlaskClient, body:
     assert response.get_json()["error"]
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "²", "99999999999999999999", "9" * 5000, "100000"])
+@pytest.mark.parametrize(
+    "length", ["-1", "x", "²", "99999999999999999999", "9" * 5000, "100000", "+2", "2 ", "0_2", "٢"]
+)
 def test_a_length_that_is_not_one_is_refused(client: FlaskClient, length: str) -> None:
     response = client.post(URL, data=b"{}", headers={LENGTH: length})
     assert response.status_code == 400

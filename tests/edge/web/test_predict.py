@@ -1,6 +1,7 @@
 """POST /predict: every way of sending a picture, every answer, every refusal."""
 
 import base64
+import gzip
 import io
 import threading
 from typing import Any
@@ -100,15 +101,45 @@ def test_crop_looks_at_a_part_of_the_picture_only(client: FlaskClient) -> None:
         ("crop=a,b,c,d", 400),
         ("crop=0,0,0,5", 400),
         ("crop=" + "9" * 5000 + ",0,1,1", 400),
+        ("crop=1_0,0,5,5", 400),
+        ("crop=%2B1,0,5,5", 400),
+        ("crop=0, 0,5,5", 400),
+        ("crop=0,0,5,5%0A", 400),
+        ("crop=0,0,5,٣", 400),
+        ("crop=0,0,5,5,", 400),
+        ("crop=", 400),
         ("top=0", 400),
         ("top=x", 400),
         ("top=²", 400),
+        ("top=1_0", 400),
+        ("top=%2B5", 400),
+        ("top=+5", 400),
+        ("top=٣", 400),
+        ("top=1000000", 400),
+        ("top=", 400),
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused_with_a_sentence(client: FlaskClient, query: str, status: int) -> None:
     response = client.post(f"/predict?{query}", data=PICTURE, content_type="image/jpeg")
     assert response.status_code == status
     assert ("crop" if "crop" in query else "top") in response.get_json()["error"]
+
+
+def test_a_body_that_was_compressed_on_its_way_is_refused_and_not_taken_for_a_picture(client: FlaskClient) -> None:
+    for path in ("/predict", "/v2/models/colours/infer", "/commands", "/labels"):
+        for coding, kind in (
+            ("gzip", "image/jpeg"),
+            ("br, gzip", "application/json"),
+            ("deflate", "multipart/form-data"),
+        ):
+            headers = {"Content-Encoding": coding, "Content-Type": kind}
+            response = client.post(path, data=gzip.compress(PICTURE), headers=headers)
+            assert response.status_code == 415
+            assert response.get_json()["error"] == (
+                f"The body is compressed ({coding}); send it without Content-Encoding"
+            )
+    plain = {"Content-Encoding": "identity", "Content-Type": "image/jpeg"}
+    assert client.post("/predict", data=PICTURE, headers=plain).status_code == 200
 
 
 def test_a_call_without_a_file_says_no_file_part(client: FlaskClient) -> None:
