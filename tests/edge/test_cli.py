@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -380,3 +381,21 @@ def test_check_tells_a_wrong_belt_address_in_a_sentence_and_names_the_file(model
     assert "Error" not in rows["camera"]
     assert "rat" in rows["camera"]
     assert rows["model"].startswith(f"{path}: lanes[0].classes names 'nothing'")
+
+
+def test_the_readmes_line_sorts_a_simulated_belt_as_the_readme_says(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    (described,) = (block for block in text.split("```toml\n")[1:] if "[camera]" in block)
+    described = described.split("```")[0]
+    for key, instead in (("path", str(ROOT / "models/parts.onnx")), ("source", "sim:?rate=3"), ("type", "log")):
+        assert f'{key} = "{instead.removeprefix(str(ROOT) + "/")}"' in text.split("**3. Try it")[1]
+        described = re.sub(rf"^{key} = .*$", f'{key} = "{instead}"', described, count=1, flags=re.MULTILINE)
+    (tmp_path / "line.toml").write_text(
+        re.sub(r"^function = .*\n", "", described, flags=re.MULTILINE) + "\n[web]\nport = 0"
+    )
+    summary = tmp_path / "summary.json"
+    done = sortline("run", tmp_path / "line.toml", "--fast", "--frames", 500, "--summary", summary)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(summary.read_text())
+    assert found["items"] > 20
+    assert found["sort_accuracy"] > 0.9
