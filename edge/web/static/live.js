@@ -43,7 +43,6 @@ function write(element, text) {
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : (100 * share).toFixed(digits));
-const share = (word, value) => `${word} ${typeof value === "number" ? percent(value) + " %" : "–"}`;
 const known = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "–");
 const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const words = (name) => sentence(name).replaceAll("_", " ");
@@ -158,18 +157,23 @@ function showLanes(state) {
     const classes = Object.entries(lane.classes).sort((a, b) => b[1] - a[1]);
     const quality = state.simulated?.lanes?.[name];
     write(row.children[1], whole.format(lane.items));
-    write(row.children[2], classes.map(([label, n]) => `${label}\u00a0${whole.format(n)}`).join("   ") || "nothing yet");
-    const checked = state.checked?.lanes?.[name];
-    write(row.children[3], quality ? `${share("purity", quality.purity)}   ${share("yield", quality.yield)}` : checkedQuality(checked));
+    write(row.children[2], classes.map(([label, n]) => `${label}\u00a0${whole.format(n)}`).join("   ") || "nothing has come yet");
+    write(row.children[3], quality ? trueQuality(quality) : checkedQuality(state.checked?.lanes?.[name], lane.items));
     row.children[4].firstChild.style.inlineSize = `${total ? (100 * lane.items) / total : 0}%`;
   }
 }
 
+// On a simulated belt. A lane that nothing has come to has no purity, but of what belonged to it none may have got there.
+function trueQuality(quality) {
+  const known = ["purity", "yield"].filter((measure) => typeof quality[measure] === "number");
+  return known.map((measure) => `${measure} ${percent(quality[measure])} %`).join("   ");
+}
+
 // On a real belt only people know the truth: what is said is said of the items that they have checked.
-function checkedQuality(checked) {
+function checkedQuality(checked, items) {
   const part = (word, { of, low, high }) => `${word} ${percent(low, 0)}–${percent(high, 0)} % (${of} checked)`;
   const known = ["purity", "yield"].filter((measure) => checked?.[measure].of);
-  return known.map((measure) => part(measure, checked[measure])).join("\n") || "purity not known";
+  return known.map((measure) => part(measure, checked[measure])).join("\n") || (items ? "purity not known" : "");
 }
 
 // ---- Timing ----

@@ -65,6 +65,7 @@ class Belt:
         self.paused = False
         self.armed = True
         self.broken = False
+        self.besides: dict[str, Any] = {}
         config = fake_line.config(folder)
         self.side = WebSide(config, fake_line.facts(config), self._obey, self._report)
         self._stopping = threading.Event()
@@ -102,7 +103,7 @@ class Belt:
                     self.side.ended(decided, "fired", fake_line.SPENT_S | {"output": 0.0011})
             if self.side.wants_picture:
                 self.side.picture(fake_line.frame_at(t), items)
-            state = fake_line.state_at(t, decided, self.paused, self.armed)
+            state = fake_line.state_at(t, decided, self.paused, self.armed) | self.besides
             if self.broken:
                 state["health"]["camera"] = {"ok": False, "text": "no picture for 3 s"}
             self.side.state(state)
@@ -181,6 +182,29 @@ def test_the_page_lives_and_complains_of_nothing(page: Any) -> None:
     assert number(page, "speed") == 300
     assert number(page, "p99") == 26.4
     assert complaints(page) == []
+
+
+def test_of_a_lane_that_nothing_came_to_the_page_says_so_and_no_purity(page: Any, belt: Belt) -> None:
+    def said(lane: str) -> list[str]:
+        row = page.find_element("css selector", f".lane[data-lane='{lane}']")
+        return [row.find_element("class name", name).text for name in ("lane-classes", "lane-quality")]
+
+    until(lambda: said("left")[1] == "purity 99.8 %   yield 99.1 %")
+    nothing: dict[str, Any] = {"items": 0, "classes": {}}
+    truth = {"purity": None, "yield": None}
+    belt.besides = {
+        "lanes": {"left": nothing, "right": nothing, "rest": {"items": 5, "classes": {"green": 5}}},
+        "simulated": {
+            "sort_accuracy": 0.0,
+            "lanes": {"left": truth, "right": truth | {"yield": 0.0}, "rest": truth | {"purity": 0.0}},
+        },
+    }
+    until(lambda: said("left") == ["nothing has come yet", ""])
+    assert said("right") == ["nothing has come yet", "yield 0.0 %"]
+    assert said("rest") == ["green 5", "purity 0.0 %"]
+    belt.besides = belt.besides | {"simulated": None}
+    until(lambda: said("rest") == ["green 5", "purity not known"])
+    assert said("left") == ["nothing has come yet", ""]
 
 
 def test_boxes_belong_to_the_picture_they_lie_on(page: Any) -> None:
