@@ -329,7 +329,7 @@ class Hand:
         lead_s = output.settings.lead_ms / 1e3
         if not self._await(actuation, lead_s):
             return
-        if not self.permit.given:  # taken back while the push waited
+        if not self.permit.given or self.confirm.held:  # taken back, or a shift shown, while the push waited
             with self._lock:
                 if life := self._ledger.get(actuation.item_id):
                     self.end(life, "passed")

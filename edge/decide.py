@@ -27,13 +27,16 @@ class Vote:
         self._weight = 0.0
         self._known = 0.0
 
-    def add(self, prediction: Prediction, weight: float) -> None:
-        """Adds one view; weight is 0 (useless) to 1 (sharp and whole)."""
+    def add(self, prediction: Prediction, weight: float, known: bool | None = None) -> None:
+        """Adds one view; weight is 0 or more, and only its ratio to the other views' counts.
+
+        known is what the prediction says of itself unless given.
+        """
         weight = max(weight, 1e-3)
         row = weight * np.asarray(prediction.probabilities)
         self._sum = row if self._sum is None else self._sum + row
         self._weight += weight
-        self._known += weight * prediction.known
+        self._known += weight * (prediction.known if known is None else known)
         self.views += 1
 
     def result(self) -> tuple[int, float, np.ndarray, bool]:
@@ -62,7 +65,15 @@ class Decider:
     def __init__(self, config: LineConfig, card: ModelCard) -> None:
         self._config, self._classes = config, card.classes
         floor, own = config.decide.min_confidence, config.decide.thresholds
-        self._thresholds = [max(floor, own.get(name, card.thresholds.get(name, 0.0))) for name in card.classes]
+        self._thresholds = {name: max(floor, own.get(name, card.thresholds.get(name, 0.0))) for name in card.classes}
+
+    def knows(self, prediction: Prediction) -> bool:
+        """Whether one view is sure enough of itself, by the line's thresholds where they replace the card's."""
+        return not prediction.strange and prediction.confidence >= self._thresholds[prediction.label]
+
+    def lane_of(self, prediction: Prediction) -> LaneSettings:
+        """Where a single view alone would send its item."""
+        return self._config.lane_of(prediction.label) if self.knows(prediction) else self._config.default_lane
 
     def judge(self, vote: Vote, forced: Reason | None = None) -> Verdict:
         """forced names the reason for which an item goes to the default lane whatever its vote says."""
@@ -74,7 +85,7 @@ class Decider:
         probabilities = dict(zip(self._classes, map(float, values), strict=True))
         if forced:
             return Verdict(default, label, confidence, probabilities, forced)
-        if not known or confidence < self._thresholds[best]:
+        if not known or confidence < self._thresholds[label]:
             return Verdict(default, label, confidence, probabilities, "unknown")
         return Verdict(self._config.lane_of(label), label, confidence, probabilities, "classified")
 
@@ -92,14 +103,13 @@ class Waiting:
 class ViewQueue:
     """What waits to be classified: at most one view an item, at most `most` items.
 
-    A newer view replaces the item's older one (counted as replaced): what is classified is always
-    the newest look, and the age of a processed frame cannot grow. Items that have had the fewest
-    views come first, among them the one farthest along the belt. When full, the item that has had
-    most views gives way.
+    A newer view replaces the item's older one (counted as replaced). Items that have had the fewest
+    views come first, among them the newest view, and of one picture's the item farthest along the belt.
+    When full, the one that would come last gives way. So what is classified is fresh, and the age of a processed
+    frame does not grow, however slow the classifier is: what has waited for long comes to its point of no
+    return as `overload`. Were the oldest taken first, then each item would have its turn just too late.
 
-    newest_first is for pictures that are an item each, of which no newer look ever comes: the newest
-    one is taken alone, and when full the oldest gives way. So what is classified is fresh, however
-    slow the classifier is.
+    newest_first is for pictures that are an item each: the newest one is taken alone.
     """
 
     def __init__(self, clock: Clock, most: int = 64, newest_first: bool = False) -> None:
@@ -153,11 +163,10 @@ class ViewQueue:
             self._closed = True
             self._ready.notify_all()
 
-    def _rank(self, item_id: int) -> tuple[int, float]:
+    def _rank(self, item_id: int) -> tuple[int, float, float]:
         """The smaller, the sooner it is classified."""
-        if self._newest_first:
-            return 0, -self._waiting[item_id].view.captured_at
-        return self._had[item_id], self._place[item_id]
+        captured_at = self._waiting[item_id].view.captured_at
+        return (0 if self._newest_first else self._had[item_id]), -captured_at, self._place[item_id]
 
     def _drop(self, item_id: int) -> Waiting:
         del self._had[item_id], self._place[item_id]
@@ -165,7 +174,7 @@ class ViewQueue:
 
 
 def weight_of(view: View) -> float:
-    """How much a view counts in the vote: sharp and complete views count most, 0 to 1."""
+    """How much a view counts in the vote, 0 or more: sharp and complete views count most."""
     return view.sharpness * view.completeness
 
 

@@ -24,6 +24,8 @@ from edge.stats import Distribution
 _log = logging.getLogger("sortline.mind")
 
 STUCK_S = 5.0
+# The first of a batch waits for the last: no more are taken together than were lately classified in this time.
+TOGETHER_S = 0.05
 
 
 class Mind:
@@ -51,6 +53,8 @@ class Mind:
         self.stages = {name: Distribution() for name in ("queueing", "classifying", "margin", "taken_up")}
         self.late_results = 0
         self._since: float | None = None
+        self._taken_at = clock.now()
+        self._each_s = 0.0
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="sortline-mind", daemon=True)
 
@@ -83,8 +87,14 @@ class Mind:
         return bool(batch)
 
     def take(self, most: int, timeout_s: float) -> list[Waiting]:
-        """Takes up to `most` waiting views, the most needed first; they have to be considered."""
+        """Takes up to `most` waiting views, the most needed first; they have to be considered.
+
+        A slow classifier is given fewer, so that none of them comes late for the others' sake.
+        """
+        if self._each_s * most > TOGETHER_S:
+            most = max(int(TOGETHER_S / self._each_s), 1)
         batch = self.queue.take(most, timeout_s)
+        self._taken_at = self._clock.now()
         self._count(batch, +1)
         return batch
 
@@ -101,6 +111,7 @@ class Mind:
         finally:
             self._since = None
             self._count(batch, -1)
+        self._each_s = (self._clock.now() - self._taken_at) / len(batch)
         took_s = perf_counter() - started
         for waiting, prediction in zip(batch, predictions, strict=False):
             self._vote(waiting, prediction, started - waiting.offered, took_s)
@@ -170,7 +181,7 @@ class Mind:
             if life is None or life.decision is not None:
                 self.late_results += 1
                 return
-            life.vote.add(prediction, weight_of(view))
+            life.vote.add(prediction, weight_of(view), self._decider.knows(prediction))
             life.crop = view.crop
             life.spend("queueing", queued_s)
             life.spend("classifying", took_s)

@@ -160,6 +160,7 @@ class Classifier:
             confidence=confidence,
             probabilities=tuple(probabilities.tolist()),
             known=bool(not strange and confidence >= self._thresholds[best]),
+            strange=strange,
         )
 
     def _named(self, load: Callable[[], Made]) -> Made:

@@ -60,9 +60,9 @@ class Box:
 class View:
     """One look at one item: the crop that the model sees and how good a look it is.
 
-    crop is uint8 [h, w, 3] BGR. sharpness is 0 (smear) to 1 (as sharp as this item has been seen);
-    completeness is the share of the item inside the picture, 0 to 1. last says that no better
-    view of the item is expected.
+    crop is uint8 [h, w, 3] BGR. sharpness is 0 or more: of two views of one item the one with twice as much
+    tells twice as much. completeness is the share of the item inside the picture, 0 to 1. last says that no
+    better view of the item is expected.
     """
 
     item_id: int
@@ -106,14 +106,15 @@ class Item:
 class Prediction:
     """What the model says of one picture.
 
-    probabilities has one value a class, in the card's order, and sums to 1. known is False when the
-    confidence is below the class's threshold or the picture is unlike anything trained on.
+    probabilities has one value a class, in the card's order, and sums to 1. strange says that the picture is
+    unlike anything trained on; known is False when it is, or the confidence is below the class's threshold.
     """
 
     label: str
     confidence: float
     probabilities: tuple[float, ...]
     known: bool = True
+    strange: bool = False
 
 
 @dataclass(frozen=True, slots=True)

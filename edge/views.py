@@ -26,7 +26,6 @@ class _Looks:
 
     count: int = 0
     at_px: float = -math.inf
-    sharpest: float = 0.0
     done: bool = False
 
 
@@ -53,7 +52,7 @@ class Viewer:
             looks = self._looks.setdefault(item.id, _Looks())
             last = self._is_last(item, looks, travel, tracked.moved_px)
             if last is not None:
-                chosen.append(self._view(frame, item, looks, last))
+                chosen.append(self._view(frame, item, last))
         # An item that a belt carries back into the picture is not looked at all over again.
         for oldest in sorted(self._looks)[:-REMEMBERED]:
             del self._looks[oldest]
@@ -77,10 +76,8 @@ class Viewer:
         looks.done = looks.count >= self._settings.max_views or front + steps * step_px > end - EDGE_PX
         return looks.done
 
-    def _view(self, frame: Frame, item: Item, looks: _Looks, last: bool) -> View:
+    def _view(self, frame: Frame, item: Item, last: bool) -> View:
         crop = cut(frame.pixels, item.box, self._margin).copy()
-        energy = _gradient_energy(crop)
-        looks.sharpest = max(looks.sharpest, energy)
         return View(
             item_id=item.id,
             frame_seq=frame.seq,
@@ -88,7 +85,7 @@ class Viewer:
             position_mm=frame.position_mm,
             box=item.box,
             crop=crop,
-            sharpness=energy / looks.sharpest if looks.sharpest > 0 else 1.0,
+            sharpness=_gradient_energy(crop),
             completeness=1.0 if item.whole else self._completeness(item.box),
             last=last,
         )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge.config import LineConfig
+from edge.decide import Decider
 from edge.engines import cores
 from edge.errors import ModelError, PictureError
 from edge.model import Classifier, answer
@@ -35,7 +36,7 @@ class Predictor:
     def __init__(self, classifier: Classifier, config: LineConfig) -> None:
         self.classifier = classifier
         self.workers = Workers()
-        self._config = config
+        self._decider = Decider(config, classifier.card)
         self._alone: Classifier | None = None
 
     def __enter__(self) -> "Predictor":
@@ -51,7 +52,7 @@ class Predictor:
     def answer(self, asked: Asked) -> dict[str, Any]:
         """The answer to a call, from one inference; raises BadBody (422) or Overloaded."""
         predictions, seconds = self.workers.do(partial(self._classify, asked.uploads, asked.crop))
-        lanes = [(self._config.lane_of(p.label) if p.known else self._config.default_lane).name for p in predictions]
+        lanes = [self._decider.lane_of(prediction).name for prediction in predictions]
         found = [answer(p, self.classifier, lane, seconds) for p, lane in zip(predictions, lanes, strict=True)]
         answers = [_top(one, asked.top) for one in found]
         return {"predictions": answers} if asked.several else answers[0]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge.config import LineConfig
+from edge.decide import Decider
 from edge.errors import ModelError
 from edge.model import Classifier
 
@@ -92,8 +93,7 @@ class Shadow:
 
     def _judge(self, classifier: Classifier, decision: dict[str, Any], crop: np.ndarray) -> None:
         found = classifier.classify([crop])[0]
-        sure = found.known and found.confidence >= self._config.decide.min_confidence
-        lane = (self._config.lane_of(found.label) if sure else self._config.default_lane).name
+        lane = Decider(self._config, classifier.card).lane_of(found).name
         with self._changed:
             self._counts["seen"] += 1
             self._counts["same_lane"] += lane == decision["lane"]

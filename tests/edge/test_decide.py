@@ -42,6 +42,32 @@ def test_a_vote_is_the_weighted_mean_and_never_surer_than_its_surest_view() -> N
     assert math.isclose(probabilities.sum(), 1)
 
 
+@pytest.mark.parametrize(("look", "careful"), [(0.2, 0.03), (0.8, 0.2)], ids=["like views", "unlike views"])
+def test_of_calibrated_views_the_vote_is_calibrated_where_they_are_alike_and_never_too_sure(
+    look: float, careful: float
+) -> None:
+    """Items scatter about their class's middle and views about their item, both normally; each view is calibrated
+    by itself. A vote that multiplied them would be far too sure: what they share would count five times."""
+    rng, middles, own = np.random.default_rng(1), np.array([[0, 0], [2, 0], [0, 2]]), 1.0
+    truth = rng.integers(0, 3, 3000)
+    items = middles[truth] + rng.normal(0, own, (3000, 2))
+    views = items[:, None] + rng.normal(0, look, (3000, 5, 2))
+    likely = np.exp(-((views[:, :, None] - middles) ** 2).sum(-1) / (2 * (own**2 + look**2)))
+    likely /= likely.sum(-1, keepdims=True)
+    sure, right = np.zeros(3000), np.zeros(3000)
+    for n, rows in enumerate(likely):
+        vote = Vote()
+        for row in rows:
+            vote.add(Prediction("", float(row.max()), tuple(row)), weight=float(rng.uniform(0.2, 1)))
+        best, sure[n], _, _ = vote.result()
+        right[n] = best == truth[n]
+    # The calibration error (Naeini et al., AAAI 2015) of what is too sure, and of what is too careful.
+    tenths = (sure * 10).astype(int)
+    off = [(sure - right)[tenths == tenth].sum() / 3000 for tenth in np.unique(tenths)]
+    assert sum(max(one, 0.0) for one in off) <= 0.02
+    assert sum(max(-one, 0.0) for one in off) <= careful
+
+
 def test_a_sure_vote_goes_to_the_lane_of_its_class() -> None:
     vote = Vote()
     vote.add(said(0.8), 1)
@@ -79,12 +105,13 @@ def test_a_newer_view_of_an_item_replaces_the_one_that_waits() -> None:
     assert queue.replaced == 1
 
 
-def test_items_without_a_view_come_first_and_among_them_the_one_farthest_along() -> None:
+def test_items_without_a_view_come_first_among_them_the_newest_view_and_of_one_picture_the_farthest_along() -> None:
     queue = ViewQueue(MonotonicClock())
-    queue.offer(waiting(1), item_mm=10.0, views_had=2)
-    queue.offer(waiting(2), item_mm=30.0, views_had=0)
-    queue.offer(waiting(3), item_mm=20.0, views_had=0)
-    assert [one.view.item_id for one in queue.take(8, 0.0)] == [3, 2, 1]
+    queue.offer(waiting(1, at=0.9), item_mm=10.0, views_had=2)
+    queue.offer(waiting(2, at=0.5), item_mm=30.0, views_had=0)
+    queue.offer(waiting(3, at=0.5), item_mm=20.0, views_had=0)
+    queue.offer(waiting(4, at=0.3), item_mm=15.0, views_had=0)
+    assert [one.view.item_id for one in queue.take(8, 0.0)] == [3, 2, 4, 1]
 
 
 def test_a_full_queue_lets_go_of_the_item_that_has_had_most_views() -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 
 from edge.config import BeltSettings, Direction, ItemsSettings
+from edge.decide import weight_of
 from edge.items import Finder, Tracked, Tracker, Viewer
-from edge.records import Frame, Item, View
+from edge.records import Box, Frame, Item, View
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
 from edge.simulator.world import World
@@ -296,7 +298,7 @@ def test_views_are_whole_spread_over_the_crossing_and_the_last_one_says_so() -> 
     middles = [view.box.centre[0] for view in views]
     assert all(b - a >= 0.8 * (WIDTH - 41) / 4 for a, b in pairwise(middles))
     assert all(view.crop.shape == (49, 49, 3) or abs(view.crop.shape[0] - 49) <= 4 for view in views)
-    assert all(0 < view.sharpness <= 1 and view.completeness == 1 for view in views)
+    assert all(view.sharpness > 0 and view.completeness == 1 for view in views)
     assert all(not np.shares_memory(view.crop, views[0].crop) for view in views[1:])
 
 
@@ -339,6 +341,19 @@ def test_an_item_that_another_rolls_up_to_keeps_its_identity_and_its_place() -> 
     assert any(item.touching for item in watch.seen[1])
     places = [item.item_mm for item in watch.seen[1]]
     assert max(places) - min(places) <= 4
+
+
+@pytest.mark.parametrize("smeared", [{0, 1}, {3, 4}], ids=["at first", "at last"])
+def test_a_smeared_view_counts_less_than_a_sharp_one_whichever_comes_first(smeared: set[int]) -> None:
+    viewer, belt, weights = Viewer(ItemsSettings(), BeltSettings.model_validate(PAINTED), margin=0.1), PaintedBelt(), []
+    for n in range(5):
+        frame, box = belt.frame(n, disc(60 + 120 * n, 180), shift=0.0), Box(40 + 120 * n, 160, 41, 41)
+        if n in smeared:
+            frame = replace(frame, pixels=cv2.blur(frame.pixels, (15, 1)))
+        item = Item(1, n, frame.captured_at, frame.position_mm, box, 100.0, 41.0)
+        weights += [weight_of(view) for view in viewer.views(frame, Tracked((item,), moved_px=120.0))]
+    assert len(weights) == 5
+    assert max(weights[n] for n in smeared) < min(weights[n] for n in range(5) if n not in smeared) / 3
 
 
 def test_views_stay_inside_the_region_of_interest() -> None:

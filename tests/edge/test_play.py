@@ -1,13 +1,15 @@
 """A line on a virtual clock whose stages take their time: what comes too late there comes too late here."""
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from edge.bench.live import content
-from edge.bench.twin import Report, run_twin
+from edge.bench.twin import Report, report, run_twin
 from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
+from edge.decide import Waiting
 from edge.line import Line
 from edge.play import Pace
 from edge.simulator.arrivals import PARTS
@@ -19,10 +21,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "parts.onnx", PARTS, size=32)
 
 
-def config(model: Path) -> LineConfig:
-    source = "sim:?speed_mm_s=1000&rate=8&seconds=2.2&fps=30&height=240&foreign=0&item_mm=30"
+def config(model: Path, speed_mm_s: float = 1000, seconds: float = 2.2) -> LineConfig:
+    source = f"sim:?speed_mm_s={speed_mm_s:g}&rate=8&seconds={seconds:g}&fps=30&height=240&foreign=0&item_mm=30"
     whole = content(model, PARTS, source, web=False)
-    whole["belt"]["speed_mm_s"] = 1000
+    whole["belt"]["speed_mm_s"] = speed_mm_s
     return LineConfig.parse(whole)
 
 
@@ -50,6 +52,36 @@ def test_a_mind_that_takes_too_long_makes_items_late_and_none_is_pushed_wrongly(
     assert report.late > 0
     assert report.wrong_pushes == 0
     assert report.balanced
+
+
+def test_what_cannot_keep_up_sorts_the_newest_and_lets_the_rest_pass_and_no_view_grows_older(model: Path) -> None:
+    """Eight items a second, of which it can classify five, and would take eight views a call."""
+    line = Line(config(model, 500, 5), clock=VirtualClock())
+    line.classifier.batch = 8
+    ages: list[float] = []
+    views: Counter[int] = Counter()
+    consider = line.mind.consider
+
+    def measured(batch: list[Waiting]) -> None:
+        if line.clock.now() <= 5:  # while there still are newer ones
+            ages.extend(line.clock.now() - one.view.captured_at for one in batch)
+        views.update(one.view.item_id for one in batch)
+        consider(batch)
+
+    line.mind.consider = measured  # type: ignore[method-assign]
+    try:
+        line.play(pace=Pace(classifying_s=(0.2,)))
+    finally:
+        line.stop()
+    told = report(line)
+    half = len(ages) // 2
+    assert max(ages[half:]) <= max(ages[:half]) + 0.05
+    assert views.total() <= 1.2 * len(views)
+    assert told.reasons["overload"] >= told.reasons["late"]
+    # All that it could have classified in that time, but for a fifth.
+    assert told.reasons["classified"] + told.reasons["unknown"] + told.reasons["overlap"] >= 0.8 * 5 / 8 * told.born
+    assert told.outcomes["passed"] == told.born - told.pushes
+    assert (told.wrong_pushes, told.balanced) == (0, True)
 
 
 def test_a_hand_that_acts_too_late_misses_and_pushes_nothing_wrongly(model: Path) -> None:
