@@ -24,6 +24,7 @@ from edge.engines import cores
 from edge.errors import PictureError
 from edge.model import Resize, to_pixels
 from training.errors import DatasetError, TrainingError
+from training.files import whole_or_not_at_all
 from training.grouping import check_rule, draw_groups, group_names
 from training.labels import read_soft_labels
 from training.layout import PARTS, File, PartName, Skipped, check_outside, find
@@ -290,7 +291,7 @@ def _allocate(shape: tuple[int, ...], scratch: Path | None, memory_bytes: int | 
 def write_split(
     root: str | Path, out: Path, seed: int, group: str | None = None, progress: Progress | None = None
 ) -> tuple[dict[str, int], tuple[Skipped, ...]]:
-    """Makes OUT/train, val and test with ROOT's pictures, read and split as training would.
+    """Makes OUT/train, val and test with ROOT's pictures, read and split as training would, or nothing at all.
 
     Returns how many went where, and what was left out. The files are hard links where the disk
     allows it, else copies.
@@ -302,15 +303,16 @@ def write_split(
     # What can be read does not depend on the size; a small one takes no memory.
     pictures = read(root, 32, 32, Resize(), progress or Progress(disable=True))
     parts = split(pictures.files, seed, root, group, progress)
-    for file, part in zip(pictures.files, parts, strict=True):
-        words = Path(file.name).parts
-        target = out / part / file.label / "_".join(words[words.index(file.label) + 1 :])
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+    with whole_or_not_at_all(out) as unfinished:
+        for file, part in zip(pictures.files, parts, strict=True):
+            words = Path(file.name).parts
+            target = unfinished / part / file.label / "_".join(words[words.index(file.label) + 1 :])
             try:
-                os.link(file.path.resolve(), target)
-            except OSError:
-                shutil.copyfile(file.path, target)
-        except OSError as error:
-            raise TrainingError(f"{target}: cannot be written ({error.strerror})") from None
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    os.link(file.path.resolve(), target)
+                except OSError:
+                    shutil.copyfile(file.path, target)
+            except OSError as error:
+                raise TrainingError(f"{target}: cannot be written ({error.strerror})") from None
     return dict(Counter(parts)), pictures.skipped

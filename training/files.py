@@ -1,7 +1,10 @@
-"""Writing files so that a reader, or a power cut, finds either the old one whole or the new one whole."""
+"""Writing files and folders so that a reader, or a power cut, finds either the old one whole or the new one whole."""
 
 import os
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from training.errors import TrainingError
@@ -21,3 +24,44 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def whole_or_not_at_all(out: Path) -> Iterator[Path]:
+    """A folder beside out to write into, which becomes out at the end; after an error nothing of it is left.
+
+    TrainingError when it cannot be made or take its place.
+    """
+    parent = out.absolute().parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{parent}: cannot be made ({error.strerror})") from None
+    with scratch_folder(parent) as scratch:
+        unfinished = scratch / out.name
+        try:
+            yield unfinished
+        except TrainingError as error:  # for the reader, the file that could not be written is one of out's
+            raise TrainingError(str(error).replace(str(unfinished), str(out))) from None
+        try:
+            if out.is_dir():
+                for path in sorted(unfinished.iterdir()):  # out may be a disk's own root, which nothing can replace
+                    shutil.move(path, out / path.name)
+            else:
+                unfinished.rename(out)
+        except OSError as error:
+            if out.is_dir():
+                for path in out.iterdir():  # it was empty: what is in it now is half of this
+                    shutil.rmtree(path, ignore_errors=True)
+            raise TrainingError(f"{out}: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder of its own in parent, gone afterwards."""
+    try:
+        folder = tempfile.TemporaryDirectory(dir=parent, prefix=".unfinished-")
+    except OSError as error:
+        raise TrainingError(f"{parent}: cannot be written to ({error.strerror})") from None
+    with folder as path:
+        yield Path(path)

@@ -3,6 +3,7 @@
 Without torch the tests of this folder are left out.
 """
 
+import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -69,3 +70,15 @@ def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.export()
         run.quantize()
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB: one checkpoint of simple_cnn fits on it and two do not."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small disk can be mounted by root alone")
+    yield place
+    subprocess.run(["umount", place], check=True)

@@ -232,7 +232,9 @@ def test_the_command_writes_a_page_that_needs_nothing_else_and_a_json_and_fails_
     ("words", "says"),
     [
         ("audit {tmp}/none", "none: no such folder"),
-        ("audit {clean} --report {tmp}/page.pdf", "page.pdf: the page to write must end in .html"),
+        ("audit {clean} --report {tmp}/page.pdf", "page.pdf: the file to write must end in .html"),
+        ("audit {clean} --report {tmp}/file/page.html", "page.html: cannot be written"),
+        ("audit {clean} --json {tmp}/empty", "empty: is a folder; name a file to write"),
         ("audit {clean} --group (", "is not a regular expression"),
         ("audit {clean} --group frame", "is found in no name"),
         ("audit {tmp}/empty", "cat: has no picture in it"),
@@ -242,6 +244,7 @@ def test_a_wrong_word_gets_one_sentence_and_status_2(
     words: str, says: str, clean: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty" / "cat").mkdir(parents=True)
+    (tmp_path / "file").write_text("a file")
     assert main([*words.format(tmp=tmp_path, clean=clean).split(), "--skip-labels"]) == 2
     assert says in capsys.readouterr().err.splitlines()[-1]
 

@@ -45,6 +45,8 @@ def test_build_makes_one_measured_file_a_report_and_a_run_folder(
     history = json.loads((tmp_path / "run" / "history.json").read_text())
     followed = [(event.step, event.value) for event in events(tmp_path / "run").Scalars("loss/validation")]
     assert followed == [(line["number"], pytest.approx(line["val_loss"])) for line in history]
+    (tested,) = events(tmp_path / "run").Scalars("test/accuracy")
+    assert tested.value == pytest.approx(card.test[card.test["shipped"]]["accuracy"])
     shown = capfd.readouterr()
     assert "(ships)" in shown.out
     assert "left out: disc/broken.jpg: is cut short" in shown.err

@@ -12,7 +12,7 @@ from edge.model import Resize, to_pixels
 from edge.picture import read_picture
 from tests.training.pictures import SHAPES, draw, write_pictures
 from training.data import Dataset, load, read, write_split
-from training.errors import DatasetError, InputError
+from training.errors import DatasetError, InputError, TrainingError
 from training.layout import Skipped, default_size, find, skipped_lines
 
 
@@ -165,6 +165,13 @@ def test_a_split_into_the_dataset_itself_is_refused_before_anything_is_made(tmp_
     with pytest.raises(InputError, match=r"in: lies in the dataset .*set and would become part of it"):
         write_split(root, root / "in", seed=0)
     assert sorted(path.name for path in root.iterdir()) == sorted(SHAPES)
+
+
+def test_a_split_that_the_disk_has_no_room_for_leaves_nothing_of_itself(shapes: Path, small_disk: Path) -> None:
+    (small_disk / "full").write_bytes(bytes((16 << 20) - (60 << 10)))
+    with pytest.raises(TrainingError, match=r"disk/parted/\w+/\w+/\d+\.png: cannot be written \(No space left"):
+        write_split(shapes, small_disk / "parted", seed=3)
+    assert [path.name for path in small_disk.iterdir()] == ["full"]
 
 
 def test_a_name_that_is_not_utf8_is_left_out_and_shown_with_its_bytes(tmp_path: Path, progress: Progress) -> None:

@@ -14,7 +14,7 @@ from tests.training.pictures import SHAPES, write_pictures
 from training.compare import Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError, InputError
 from training.evaluation.evaluate import evaluate, summarize
-from training.evaluation.examine import examine
+from training.evaluation.examine import Answers, examine
 from training.evaluation.report import evaluation_tables
 from training.export import with_card
 from training.run import Run
@@ -129,6 +129,29 @@ def test_where_nothing_is_sorted_no_share_of_it_is_right(finished: Path, shapes:
     shown = Console(file=io.StringIO(), width=200)
     shown.print(evaluation_tables(evaluation)[0])
     assert "100.00% become unknown; of the rest – right" in shown.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_what_the_line_would_sort_and_the_order_of_mistakes_follow_from_card_and_answers(
+    finished: Path, shapes: Path, progress: Progress
+) -> None:
+    examination = examine(finished / "fp32.onnx", shapes, progress)
+    rng = np.random.default_rng(4)
+    odds = rng.dirichlet([0.7] * 3, len(examination.part)).astype(np.float32)
+    strange = rng.random(len(odds)) < 0.2
+    evaluation = summarize(dataclasses.replace(examination, answers=Answers(odds, strange)), progress)
+    card, labels, called, sure = examination.card, examination.labels, odds.argmax(1), odds.max(1)
+    reaches = np.array([sure[i] >= card.thresholds[card.classes[called[i]]] for i in range(len(odds))])
+    sorted_ = reaches & ~strange
+    assert 0 < sorted_.sum() < reaches.sum() < len(odds)
+    assert evaluation.unknown == pytest.approx(1 - sorted_.mean())
+    assert evaluation.kept_accuracy == pytest.approx((called == labels)[sorted_].mean())
+    for number, row in enumerate(evaluation.classes):
+        good = reaches & (called == number) & (labels == number)
+        assert row.coverage.value == pytest.approx(good.sum() / (labels == number).sum())
+    confidences = [mistake.confidence for mistake in evaluation.mistakes]
+    assert len(confidences) == (called != labels).sum() > 2
+    assert confidences == sorted(confidences, reverse=True)
+    assert [mistake.known for mistake in evaluation.mistakes].count(True) == (sorted_ & (called != labels)).sum()
 
 
 def test_a_test_folder_is_what_is_evaluated_where_there_is_one(

@@ -100,7 +100,7 @@ def test_a_zip_as_the_tool_wrote_it_is_taken_as_well_as_its_folder(
     archive = Path(shutil.make_archive(str(tmp_path / "export"), "zip", folder))
     made = imported(archive, progress, margin=0.2)
     assert pixels(made) == crops(0.2)
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".import")]
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def whole(form: str, root: Path) -> Path:

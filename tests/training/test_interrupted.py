@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -77,18 +76,6 @@ def test_a_run_killed_at_a_random_moment_loses_at_most_its_epoch_and_resumes_to_
     assert len(kept) >= seen
     Run.open(cut.folder, progress).fit(resume=True)
     assert same(weights(cut.folder), weights(whole.folder))
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 16 MB, which one checkpoint of simple_cnn fits on and two do not."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
-    if subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small disk can be mounted by root alone")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_is_said_and_leaves_the_last_good_checkpoint_to_resume_from(

@@ -1,5 +1,6 @@
 """The report: one page that carries everything, its figures beside it, and both true."""
 
+import base64
 import json
 import re
 import shutil
@@ -106,6 +107,69 @@ def test_the_json_beside_it_holds_what_the_answers_say(report: Path, colours: Pa
     assert {c["name"]: c["pictures"] for c in figures["classes"]} == {"red": 13, "green": 11, AWKWARD: 12}
     assert len(figures["least_certain"]) == sum(right)
     assert figures["least_certain"][0]["confidence"] == min(one["confidence"] for one in figures["least_certain"])
+
+
+def test_its_summaries_are_those_of_the_answers_counted_by_hand(report: Path, colours: Path) -> None:
+    figures = json.loads(report.with_suffix(".json").read_text())
+    classifier = Classifier(colours / "models" / "int8.onnx", provider="cpu")
+    files = sorted((colours / "pictures").rglob("*.png"))
+    answers = list(zip(classifier.classify([read_picture(file) for file in files]), files, strict=True))
+    right = np.array([one.label == file.parent.name for one, file in answers])
+    sure = np.array([one.confidence for one, _ in answers])
+    bins = np.minimum((sure * 15).astype(int), 14)
+    gaps = [abs(right[bins == k].sum() - sure[bins == k].sum()) for k in range(15)]
+    assert figures["calibration_error"] == pytest.approx(sum(gaps) / 36, abs=1e-5)
+    assert sum(one["count"] for one in figures["reliability"]) == 36
+    assert figures["unknown"] == pytest.approx(sum(not one.known for one, _ in answers) / 36)
+    known = np.array([one.known for one, _ in answers])
+    assert figures["kept_accuracy"] == pytest.approx(right[known].mean())
+    recalls = []
+    for row in figures["classes"]:
+        called = [(one, file.parent.name) for one, file in answers if one.label == row["name"]]
+        hits = [one for one, truth in called if truth == row["name"]]
+        certain = [(one, truth) for one, truth in called if one.confidence >= 0.6]
+        good = sum(truth == row["name"] for _, truth in certain)
+        recalls.append(len(hits) / row["pictures"])
+        assert row["recall"]["value"] == recalls[-1]
+        assert row["precision"]["value"] == len(hits) / len(called)
+        assert row["f1"] == pytest.approx(2 * len(hits) / (len(called) + row["pictures"]))
+        assert row["coverage"]["value"] == good / row["pictures"]
+        assert row["purity"]["value"] == (good / len(certain) if certain else None)
+    assert figures["balanced_accuracy"] == pytest.approx(sum(recalls) / 3)
+    assert [curve["name"] for curve in figures["curves"]] == [row["name"] for row in figures["classes"]]
+    assert all(curve["coverage"] for curve in figures["curves"])
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+
+
+def section(text: str, head: str) -> str:
+    """What the page has under a heading."""
+    return text.split(f"<h2>{head}</h2>")[1].partition("<h2>")[0]
+
+
+def test_the_page_draws_every_figure(report: Path) -> None:
+    text = report.read_text()
+    assert 'aria-label="Reliability diagram' in section(text, "Does its confidence mean what it says?")
+    assert section(text, "Coverage against purity").count("<svg") == 3  # one a class
+    drifts = section(text, "How far can the camera drift before it matters?")
+    assert drifts.count("<svg") == len(DISTURBANCES) == 7
+    assert section(text, "What is taken for what").count("<tr") >= 3
+
+
+def test_mistakes_and_least_certain_hits_are_shown_with_what_spoke_for_the_answer(report: Path) -> None:
+    """The model adds up colour, so that the coloured square of a picture is warmer than its grey border."""
+    text = report.read_text()
+    figures = json.loads(report.with_suffix(".json").read_text())
+    for head, kind in (("The worst mistakes", "mistakes"), ("The least certain hits", "least_certain")):
+        pictures = [
+            cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).astype(int)
+            for data in re.findall(r'src="data:image/jpeg;base64,([^"]+)"', section(text, head))
+        ]
+        assert len(pictures) == 2 * min(len(figures[kind]), 12) > 0
+        for plain, overlay in zip(pictures[::2], pictures[1::2], strict=True):
+            assert plain.shape == overlay.shape
+            middle = (slice(plain.shape[0] // 3, plain.shape[0] * 2 // 3),) * 2
+            assert np.abs(plain - overlay)[middle].mean() > 20
+            assert overlay[middle].mean() > overlay[:4].mean() + 5  # the warmer, the brighter
 
 
 @pytest.mark.parametrize(("kind", "place"), [(1, 4), (3, 3), (5, 2)])

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -47,6 +48,7 @@ def folder(tmp_path: Path) -> Path:
     run = tmp_path / "runs" / "first"
     run.mkdir(parents=True)
     (run / "settings.json").write_text(json.dumps(SETTINGS))
+    (run / "history.json").write_text("[]")
     cv2.imwrite(str(run / "augmentations.png"), np.full((30, 50, 3), (10, 20, 200), np.uint8))
     return run
 
@@ -244,7 +246,12 @@ def read_back(uri: str, folder: Path, model: Path, scratch: Path) -> None:
     }.items():
         assert [metric.value for metric in client.get_metric_history(run.info.run_id, name)] == values, name
     kept = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"settings.json", "augmentations.png", "report", "model"} <= kept
+    assert {"settings.json", "history.json", "augmentations.png", "report", "model"} <= kept
+    matrices = [file.path for file in client.list_artifacts(run.info.run_id, "images")]
+    for line in LINES:
+        (path,) = (path for path in matrices if re.search(rf"step.{line.number}\W.*\.png$", path))
+        shown = read_picture(Path(client.download_artifacts(run.info.run_id, path, str(scratch))))
+        assert np.array_equal(shown[..., ::-1], matrix_picture(MATRIX, CLASSES))
     (version,) = client.search_model_versions("name='colours'")
     assert (version.run_id, version.status) == (run.info.run_id, "READY")
     given = client.download_artifacts(run.info.run_id, f"model/{model.name}", str(scratch))
@@ -333,12 +340,20 @@ def records(path: Path) -> Iterator[Any]:
             parts = b""
 
 
+def go_on(said: list[str], folder: Path) -> None:
+    """One more epoch of a run that was stopped after three."""
+    with tracking(["wandb"], said.append) as tracker:
+        tracker.start(folder, SETTINGS, CLASSES, LINES)
+        tracker.epoch(Epoch(4, "all", 0.01, 0.125, 0.25, 0.75, 3.0), MATRIX)
+
+
 def test_an_offline_run_of_weights_and_biases_holds_all_that_was_told(folder: Path, model: Path) -> None:
     """In a process of its own: W&B leaves threads behind."""
     pytest.importorskip("wandb")
     code = (
         "import sys; from pathlib import Path; import tests.training.test_trackers as t; said = [];"
-        "t.follow(['wandb'], said, Path(sys.argv[1]), Path(sys.argv[2])); print(said[0])"
+        "t.follow(['wandb'], said, Path(sys.argv[1]), Path(sys.argv[2]));"
+        "t.go_on(said, Path(sys.argv[1])); print(*said, sep=chr(10))"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
     done = subprocess.run(
@@ -350,8 +365,20 @@ def test_an_offline_run_of_weights_and_biases_holds_all_that_was_told(folder: Pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (run,) = (folder / "wandb").glob("offline-run-*")
-    assert done.stdout.strip() == f"Weights & Biases: the run is in {run}; wandb sync sends it"
+    run, rest = sorted((folder / "wandb").glob("offline-run-*"))
+    assert done.stdout.splitlines() == [
+        f"Weights & Biases: the run is in {run}; wandb sync sends it",
+        f"Weights & Biases: the run is in {rest}; wandb sync sends it",
+    ]
+    # What was resumed is the same run, with the epochs since.
+    assert run.name.rpartition("-")[2] == rest.name.rpartition("-")[2] == (folder / "wandb-run.txt").read_text().strip()
+    (later,) = rest.glob("run-*.wandb")
+    assert [
+        json.loads(item.value_json)
+        for record in records(later)
+        for item in record.history.item
+        if "loss/train" in (item.key, *item.nested_key)
+    ] == [0.125]
     (file,) = run.glob("run-*.wandb")
     written = list(records(file))
     history: dict[str, list[Any]] = {}
@@ -366,13 +393,14 @@ def test_an_offline_run_of_weights_and_biases_holds_all_that_was_told(folder: Pa
     pictures = [run / "files" / path for path in history["confusion/validation/path"]]
     assert len(pictures) == 3
     assert all(np.array_equal(read_picture(path)[..., ::-1], matrix_picture(MATRIX, CLASSES)) for path in pictures)
+    (sample,) = history["training pictures/path"]
+    assert read_picture(run / "files" / sample)[0, 0].tolist() == [10, 20, 200]
     config = {item.key: json.loads(item.value_json) for record in written for item in record.run.config.update}
     assert config["network"] == "simple_cnn"
     assert config["augment"] == {"flip": True}
     summary = {"/".join(item.nested_key) or item.key: item.value_json for r in written for item in r.summary.update}
     assert json.loads(summary["test/accuracy"]) == 0.975
-    assert any(
-        record.request.log_artifact.artifact.name == "colours" or record.artifact.name == "colours"
-        for record in written
-    )
+    artifacts = [record.artifact for record in written] + [record.request.log_artifact.artifact for record in written]
+    (kept,) = ([file.path for file in one.manifest.contents] for one in artifacts if one.name == "colours")
+    assert kept == ["colours.html", "colours.onnx"]
     assert any(record.HasField("exit") and record.exit.exit_code == 0 for record in written)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.arguments import GROUP_HELP, AddCommand, between, whole_from
-from training.errors import InputError, TrainingError
+from training.arguments import GROUP_HELP, AddCommand, between, output_file, whole_from
+from training.errors import TrainingError
 from training.session import progress_bars, quiet_decoders, session
 
 FORMATS = ("folders", "cvat", "voc", "yolo", "coco", "csv")
@@ -92,8 +92,10 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _audit(options: argparse.Namespace) -> None:
-    if options.report and options.report.suffix != ".html":
-        raise InputError(f"{options.report}: the page to write must end in .html")
+    if options.report:
+        output_file(options.report, ".html")
+    if options.json:
+        output_file(options.json)
     with session(options) as progress:
         from training.audit.page import audit_table, render
         from training.audit.run import audit

@@ -2,7 +2,6 @@
 
 import shutil
 import stat
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from rich.progress import Progress
 
 from training.errors import DatasetError, TrainingError
+from training.files import scratch_folder
 
 MOST_FILES = 1_000_000
 # Pictures hardly shrink in a zip, label files twentyfold. What grows beyond both is a bomb.
@@ -27,7 +27,7 @@ def opened(path: Path, scratch: Path, progress: Progress) -> Iterator[Path]:
         raise DatasetError(f"{path}: no such folder or zip file")
     if not zipfile.is_zipfile(path):
         raise DatasetError(f"{path}: is neither a folder nor a zip file")
-    with _scratch(scratch) as folder:
+    with scratch_folder(scratch) as folder:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, path, folder, progress)
@@ -36,42 +36,6 @@ def opened(path: Path, scratch: Path, progress: Progress) -> Iterator[Path]:
         except OSError as error:
             raise TrainingError(f"{path}: cannot be unpacked in {scratch} ({error.strerror or error})") from None
         yield folder
-
-
-@contextmanager
-def whole_or_not_at_all(out: Path) -> Iterator[Path]:
-    """A folder beside out to write into, which becomes out at the end; after an error nothing of it is left.
-
-    TrainingError when it cannot be made or take its place.
-    """
-    with _scratch(out.absolute().parent) as scratch:
-        unfinished = scratch / out.name
-        try:
-            yield unfinished
-        except TrainingError as error:  # for the reader, the file that could not be written is one of out's
-            raise TrainingError(str(error).replace(str(unfinished), str(out))) from None
-        try:
-            if out.is_dir():
-                for path in sorted(unfinished.iterdir()):  # out may be a disk's own root, which nothing can replace
-                    shutil.move(path, out / path.name)
-            else:
-                unfinished.rename(out)
-        except OSError as error:
-            if out.is_dir():
-                for path in out.iterdir():  # it was empty: what is in it now is half of this
-                    shutil.rmtree(path, ignore_errors=True)
-            raise TrainingError(f"{out}: cannot be written ({error.strerror or error})") from None
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder of its own in parent, gone afterwards."""
-    try:
-        folder = tempfile.TemporaryDirectory(dir=parent, prefix=".import-")
-    except OSError as error:
-        raise TrainingError(f"{parent}: cannot be written to ({error.strerror})") from None
-    with folder as path:
-        yield Path(path)
 
 
 def _unpack(archive: zipfile.ZipFile, path: Path, folder: Path, progress: Progress) -> None:

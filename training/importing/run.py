@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.progress import Progress
 
 from training.errors import DatasetError, InputError
-from training.files import write_atomically
-from training.importing.archive import opened, whole_or_not_at_all
+from training.files import whole_or_not_at_all, write_atomically
+from training.importing.archive import opened
 from training.importing.coco import is_coco, load_json, read_coco
 from training.importing.folders import read_folders
 from training.importing.found import Findings, Labelled, Source, read_text

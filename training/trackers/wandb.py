@@ -25,10 +25,9 @@ class Wandb:
         self._say, self._online = say, online
         self._run: wandb.Run | None = None
         self._classes: Sequence[str] = ()
-        self._last = 0
 
     def start(self, folder: Path, settings: Mapping[str, Any], classes: Sequence[str], done: Sequence["Epoch"]) -> None:
-        self._classes, self._last = classes, len(done)
+        self._classes = classes
         known = folder / RUN_FILE
         # Nothing of the machine goes out that was not asked for: no code, no git, no console, no load figures.
         quiet = wandb.Settings(
@@ -57,7 +56,6 @@ class Wandb:
     def epoch(self, line: "Epoch", confusion: np.ndarray) -> None:
         picture = wandb.Image(matrix_picture(confusion, self._classes))
         self._open().log({**figures_of(line), "confusion/validation": picture}, step=line.number)
-        self._last = line.number
 
     def model(self, path: Path, figures: Mapping[str, float]) -> None:
         run, card = self._open(), Classifier(path, provider="cpu").card
