@@ -86,6 +86,16 @@ class FitSettings(BaseModel):
                 said.append(f"{where}: {'.'.join(map(str, place))} {_in_words(wrong, fields)}")
             raise InputError("; ".join(said)) from None
 
+    @classmethod
+    def asked(cls, file: Path | None, flags: dict[str, Any], augment: dict[str, str]) -> dict[str, Any]:
+        """What a file of settings and the words of a command ask for and nothing else, by key; as `gather` takes it."""
+        chosen = cls.gather(file, flags, augment)
+        in_file = _read(file) if file else {}
+        keys = [key for key in cls.model_fields if key != "augment" and (key in in_file or flags.get(key) is not None)]
+        varied = [key for key in AugmentSettings.model_fields if key in in_file.get("augment", {}) or key in augment]
+        found = {key: getattr(chosen, key) for key in keys}
+        return found | {f"augment.{key}": getattr(chosen.augment, key) for key in varied}
+
 
 def _in_words(wrong: "ErrorDetails", fields: Iterable[str]) -> str:
     """What does not fit, as pydantic found it, in plain words; fields are the settings that there are."""

@@ -82,6 +82,25 @@ def test_a_finished_run_can_be_resumed_and_is_left_as_it_is(finished: Path, shap
     assert (run / "weights.pt").read_bytes() == before
 
 
+def test_a_resumed_run_takes_the_words_that_it_began_with_and_refuses_others_by_name(
+    finished: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    words = ["fit", str(shapes), "--out", str(run), "--resume", *ONE]
+    began = ["--network", "simple_cnn", "--epochs", "6", "--batch", "16", "--lr", "0.003", "--size", "32"]
+    assert main([*words, *began, "--augment", "flip=true"]) == 0
+    (tmp_path / "other.toml").write_text("lr = 0.1\n[augment]\nzoom = 0.3\n")
+    for other, says in {
+        "--epochs 7": "epochs 6, not 7",
+        "--size 64": "size 32, not 64",
+        "--augment flip=false": "augment.flip True, not False",
+        "--from-scratch --group similar": "from_scratch False, not True, group None, not similar",
+        f"--settings {tmp_path}/other.toml": "lr 0.003, not 0.1, augment.zoom 0.12, not 0.3",
+    }.items():
+        assert main([*words, *other.split()]) == 2
+        assert f"run: was started with {says}; --resume goes on" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_package_split_and_draw_do_what_they_say(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

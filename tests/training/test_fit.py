@@ -70,6 +70,30 @@ def test_an_interrupted_run_resumes_to_the_very_same_weights(
     assert same(whole, resumed)
 
 
+def test_a_resumed_run_keeps_what_was_best_before_it_was_cut(
+    dataset: Dataset, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings, real = QUICK.model_copy(update={"epochs": 4}), fit_module.judge
+
+    def trained(folder: Path, losses: Sequence[float | None], resume: bool = False) -> Network:
+        """A run whose epochs are judged with these losses, cut short at None."""
+        left = iter(losses)
+
+        def judge(*arguments: Any) -> tuple[np.ndarray, float, float]:
+            answers, _, accuracy = real(*arguments)
+            if (loss := next(left)) is None:
+                raise KeyboardInterrupt
+            return answers, loss, accuracy
+
+        monkeypatch.setattr(fit_module, "judge", judge)
+        return fit(dataset, settings, folder, progress, resume=resume)
+
+    whole = trained(tmp_path / "whole", [0.5, 0.1, 0.9, 0.8])
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "cut", [0.5, 0.1, None])
+    assert same(trained(tmp_path / "cut", [0.9, 0.8], resume=True), whole)
+
+
 class Follower(NoTracker):
     """Writes down what a tracker is told."""
 

@@ -158,6 +158,7 @@ def _fit(options: argparse.Namespace) -> None:
         with assemble() as crew:
             if options.resume:
                 run = Run.open(options.folder, progress, options.dataset, crew)
+                _check_same(options, run)
             else:
                 run = _start(options, options.folder, options.name or options.folder.name, progress, crew)
             run.fit(options.resume, tracker)
@@ -236,10 +237,7 @@ def _start(
     from training.run import Run
     from training.settings import FitSettings
 
-    words: dict[str, Any] = {key: getattr(options, key, None) for key in FitSettings.model_fields if key != "augment"}
-    words["weights"] = str(options.weights) if options.weights else None
-    words["from_scratch"] = options.from_scratch or None
-    settings = FitSettings.gather(options.settings, words, dict(options.augment or []))
+    settings = FitSettings.gather(options.settings, _words(options), dict(options.augment or []))
     promises = Promises.model_validate(promises_of(options))
     margin, group = options.crop_margin, options.group
     size, crew = options.size, crew or ALONE
@@ -249,3 +247,29 @@ def _start(
     progress.console.print(dataset_table(run.data))
     progress.console.print(f"{settings.network} at {run.settings.size} x {run.settings.size}", highlight=False)
     return run
+
+
+def _words(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of a fit that the command line has a word for, None where it was not said."""
+    from training.settings import FitSettings
+
+    words: dict[str, Any] = {key: getattr(options, key, None) for key in FitSettings.model_fields if key != "augment"}
+    words["weights"] = str(options.weights) if options.weights else None
+    words["from_scratch"] = options.from_scratch or None
+    return words
+
+
+def _check_same(options: argparse.Namespace, run: "Run") -> None:
+    """Raises InputError for a word beside --resume that the run was not started with: it goes on as it began."""
+    from training.settings import FitSettings
+
+    asked = FitSettings.asked(options.settings, _words(options), dict(options.augment or []))
+    asked |= {key: value for key in ("size", "group") if (value := getattr(options, key)) is not None}
+    settings = run.settings.model_dump() | run.settings.fit.model_dump()
+    settings |= {f"augment.{key}": value for key, value in settings["augment"].items()}
+    other = [f"{key} {settings[key]}, not {value}" for key, value in asked.items() if settings[key] != value]
+    if other:
+        raise InputError(
+            f"{run.folder}: was started with {', '.join(other)}; --resume goes on as it began: "
+            "leave the word out, or start a new run"
+        )
