@@ -32,12 +32,12 @@ class Epoch:
     val_accuracy: float
     seconds: float
 
-    def words(self, last: int, best: bool) -> str:
-        """The epoch in one line, for people."""
+    def words(self, last: int, best: bool, left_s: float) -> str:
+        """The epoch in one line, for people; left_s is how long the training has still to go, at most."""
         return (
             f"epoch {self.number:>2}/{last}  {self.stage:<4}  loss {self.train_loss:.4f}  "
             f"val loss {self.val_loss:.4f}  val accuracy {self.val_accuracy:.2%}  {self.seconds:.0f} s"
-            f"{'  best' if best else ''}"
+            f"{f', at most {_duration(left_s)} left' if left_s else ''}{'  best' if best else ''}"
         )
 
 
@@ -112,6 +112,14 @@ class Progressed:
         self.optimizer.load_state_dict(state["optimizer"])
         self.history = [Epoch(**line) for line in state["history"]]
         self.best, self.best_epoch, self.best_loss = state["best"], state["best_epoch"], state["best_loss"]
+
+
+def _duration(seconds: float) -> str:
+    """Seconds in words: 45 s, 12 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
 
 
 def _to_bytes(content: Mapping[str, Any]) -> bytes:

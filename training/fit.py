@@ -102,7 +102,9 @@ def fit(
         if crew.leads:
             so_far.save(folder, kept)
         tracker.epoch(line, confusion(answers, data.val.labels))
-        progress.console.print(line.words(last, kept and settings.keep == "best"), soft_wrap=True, highlight=False)
+        left_s = line.seconds / costs[epoch] * sum(costs[epoch + 1 :])
+        words = line.words(last, kept and settings.keep == "best", left_s)
+        progress.console.print(words, soft_wrap=True, highlight=False)
 
     progress.remove_task(task)
     network.load_state_dict(so_far.best)

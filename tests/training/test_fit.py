@@ -1,3 +1,4 @@
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from edge.model import Resize
@@ -311,6 +313,22 @@ def test_the_progress_bar_counts_what_epochs_cost_and_ends_full(dataset: Dataset
     (completed, total) = counted[0]
     assert completed == pytest.approx(total)
     assert total == pytest.approx(1000 * (2 / 3 + 2), rel=0.01)
+
+
+def test_each_epoch_says_how_long_it_took_and_how_long_all_the_rest_takes_at_that_pace(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = QUICK.model_copy(update={"head_epochs": 1, "epochs": 3})
+    clock = iter([0, 100, 100, 400, 400, 5000, 5000, 5010])  # before and after each epoch
+    monkeypatch.setattr(fit_module, "perf_counter", lambda: next(clock))
+    screen = io.StringIO()
+    with Progress(console=Console(file=screen)) as progress:
+        fit(dataset, settings, tmp_path, progress)
+    said = [line for line in screen.getvalue().splitlines() if line.startswith("epoch")]
+    # An epoch of the head costs a third of one of everything.
+    wanted = ["100 s, at most 15 min left", "300 s, at most 10 min left", "4600 s, at most 1 h 17 min left", "10 s"]
+    assert all(wants in line for wants, line in zip(wanted, said, strict=True)), said
+    assert "left" not in said[-1]
 
 
 def test_a_batch_larger_than_the_dataset_is_one_step(dataset: Dataset, tmp_path: Path, progress: Progress) -> None:
