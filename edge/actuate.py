@@ -275,6 +275,8 @@ class Hand:
             self._missed(life, "output_stuck", self._hangs.sentence(actuation.output))
         elif life.doubtful:
             self._missed(life, "item_ambiguous", f"nobody can tell any more which of several items is item {item.id}")
+        elif not item.placed:
+            self._missed(life, "item_unplaced", f"nobody knew where the belt was whenever item {item.id} was seen")
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
         elif self.unseen(item, lane.name):

@@ -8,6 +8,7 @@ import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 AHEAD_S = 0.25  # a push is planned about so far ahead
@@ -18,11 +19,27 @@ SPEED_OVER_S = 0.1  # the speed that pictures show is that over so long
 CHANGED = 0.1  # a change by less than this share of the configured speed is none
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the belt is at a moment: position_mm, and what it rests on.
+
+    sure says that it is known and not only guessed, final that nothing that is learnt later changes it.
+    """
+
+    position_mm: float
+    sure: bool = True
+    final: bool = True
+
+
 class Belt(Protocol):
     """What the rest of the line needs to know of a belt."""
 
     def position_mm(self, at: float) -> float:
         """The belt's position at a moment: interpolated in the past, predicted for the future."""
+        ...
+
+    def place(self, at: float) -> Place:
+        """The position at a moment that is not in the future, and what it rests on."""
         ...
 
     def speed_mm_s(self, at: float) -> float:
@@ -51,6 +68,9 @@ class ConstantBelt:
 
     def position_mm(self, at: float) -> float:
         return (at - self._started_at) * self._speed_mm_s
+
+    def place(self, at: float) -> Place:
+        return Place(self.position_mm(at))
 
     def speed_mm_s(self, at: float) -> float:
         return self._speed_mm_s
@@ -91,16 +111,16 @@ class SampledBelt:
         with self._lock:
             if not self._samples:
                 return 0.0
-            last_at, last_mm = self._samples[-1]
-            if at >= last_at:
-                return last_mm + (at - last_at) * self._slope()
-            after_at, after_mm = last_at, last_mm
-            for before_at, before_mm in reversed(self._samples):
-                if before_at <= at:
-                    share = (at - before_at) / (after_at - before_at) if after_at > before_at else 0.0
-                    return before_mm + share * (after_mm - before_mm)
-                after_at, after_mm = before_at, before_mm
-            return after_mm
+            before, after = self._around(at)
+            if before and after:
+                (before_at, before_mm), (after_at, after_mm) = before, after
+                return before_mm + (at - before_at) / (after_at - before_at) * (after_mm - before_mm)
+            if before:
+                return before[1] + (at - before[0]) * self._slope()
+            return self._samples[0][1]
+
+    def place(self, at: float) -> Place:
+        return Place(self.position_mm(at))
 
     def speed_mm_s(self, at: float) -> float:
         with self._lock:
@@ -136,6 +156,15 @@ class SampledBelt:
                 return True
         self._told = (at, place, speed)
         return False
+
+    def _around(self, at: float) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+        """The last sample up to a moment and the first one after it, where there are; the lock is held."""
+        after = None
+        for sample in reversed(self._samples):
+            if sample[0] <= at:
+                return sample, after
+            after = sample
+        return None, after
 
     def _slope(self) -> float:
         last_at, last_mm = self._samples[-1] if self._samples else (0.0, 0.0)

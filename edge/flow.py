@@ -75,7 +75,7 @@ class BeltFlow:
         self._steps = 0
         self._recent: deque[tuple[float, float, float]] = deque(maxlen=600)
         self._recent_s = 0.0
-        self._unproven: deque[tuple[float, float, float]] = deque(maxlen=SETTLED)
+        self._unproven: deque[tuple[float, float, float | None]] = deque(maxlen=SETTLED)
 
     @property
     def settled(self) -> bool:
@@ -116,6 +116,10 @@ class BeltFlow:
         """How far a step of the line's position moves what is seen, in pixels."""
         return position_mm * self._belt.pixels_per_mm * self.ratio
 
+    def supposed_mm(self, dt: float) -> float:
+        """How far the position would move in dt seconds at the speed that was seen last."""
+        return self._speed * dt / (self._belt.pixels_per_mm * self.ratio)
+
     def step(self, sightings: Sightings, dt: float, position_mm: float, error_mm: float = 0.0) -> Step:
         """The step of dt seconds in which the line's position moved by position_mm, give or take error_mm.
 
@@ -144,7 +148,7 @@ class BeltFlow:
             return Step(by_position, False, ambiguous=True)
         return step or unseen
 
-    def propose(self, moved: float, dt: float, position_mm: float) -> None:
+    def propose(self, moved: float, dt: float, position_mm: float | None) -> None:
         """Remembers a step that something made which may turn out to be an item."""
         self._unproven.append((moved, dt, position_mm))
 
@@ -153,17 +157,18 @@ class BeltFlow:
         while self._unproven:
             self.learn(*self._unproven.popleft())
 
-    def learn(self, moved: float, dt: float, position_mm: float) -> None:
-        """Takes a step that known items made as the belt's own."""
+    def learn(self, moved: float, dt: float, position_mm: float | None) -> None:
+        """Takes a step that known items made as the belt's own; position_mm is None where nobody knew the position."""
         if dt <= 0:
             return
         self._steps += 1
         rate = max(1 / self._steps, 1 - float(np.exp(-dt / 0.2)))
         self._speed += rate * (moved / dt - self._speed)
-        self._learn_ratio(moved, position_mm * self._belt.pixels_per_mm)
+        if position_mm is not None:
+            self._learn_ratio(moved, position_mm * self._belt.pixels_per_mm)
         if len(self._recent) == self._recent.maxlen:
             self._recent_s -= self._recent.popleft()[1]
-        self._recent.append((moved, dt, self.promised_px(position_mm)))
+        self._recent.append((moved, dt, moved if position_mm is None else self.promised_px(position_mm)))
         self._recent_s += dt
         while len(self._recent) > SETTLED and self._recent_s > WINDOW_S:
             self._recent_s -= self._recent.popleft()[1]

@@ -1,10 +1,13 @@
 """Tracker: boxes in picture after picture become Items that keep one identity while they travel."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from edge.belt import Place
 from edge.config import BeltSettings, ItemsSettings
 from edge.finder import MOST, Finder, Found
 from edge.flow import BeltFlow, Sightings, Step
@@ -27,7 +30,7 @@ from edge.places import (
     unlikeness,
 )
 from edge.records import Box, Frame, Item
-from edge.track import Track
+from edge.track import Moment, Track
 from edge.travel import Travel, sight
 from edge.views import Viewer
 
@@ -36,6 +39,7 @@ __all__ = ["Finder", "Found", "Tracked", "Tracker", "Viewer"]
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
 WAIT_FRAMES = 5  # before it counts as taken away
 SEEN_GATE, EXPECTED_GATE = 0.02, 0.05  # how far off its place a thing may be, as a share of the way since it was seen
+MOST_OPEN = 300  # pictures that wait for a silent encoder to tell where the belt was
 BACK = 0.5  # how far beyond an edge items are remembered, in lengths of the sight: a belt may turn back
 
 
@@ -71,7 +75,8 @@ class Tracker:
 
     place, where the pictures tell the belt's position, is asked what position a frame has, by how many
     pixels the belt moved since the one before (None where no known item showed it). error_mm says how far off the
-    way may be that frames' positions tell between two moments.
+    way may be that frames' positions tell between two moments. where, where more becomes known of the belt as time
+    goes on, is asked where it was at the moments of the last pictures.
 
     A thing becomes an item when it has travelled with the belt for a few pictures and been whole in
     one: hands, shadows and whatever lies still beside the belt do not. Ids start with 1 and are never
@@ -84,16 +89,19 @@ class Tracker:
         belt: BeltSettings,
         place: Callable[[Frame, float | None], Frame] | None = None,
         error_mm: Callable[[float, float], float] | None = None,
+        where: Callable[[float], Place] | None = None,
     ) -> None:
         self._settings = settings
         self._belt = belt
-        self._place, self._error_mm = place, error_mm
+        self._place, self._error_mm, self._where = place, error_mm, where
         self._flow = BeltFlow(belt)
         self._next_id = 1
         self._tracks: list[Track] = []
         self._travel: Travel | None = None
         self._sight = (0.0, 0.0)
-        self._last: Frame | None = None
+        self._last: Moment | None = None
+        self.shown_at = -math.inf  # when known items last showed how the belt moves
+        self._open: deque[Moment] = deque()  # those of which more may become known
         self._first = True
 
     @property
@@ -118,20 +126,24 @@ class Tracker:
             self._travel = Travel(self._belt.direction, width, height)
             self._sight = self._travel.along(sight(self._settings.roi, width, height))
             self._tracks = []
-        last, self._last = self._last, frame
-        self._first = last is None
+        self._look_back()
+        last, now = self._last, Moment(frame.captured_at, frame.position_mm, frame.placed)
+        self._last, self._first = now, last is None
+        if self._where:
+            self._open.append(now)
         if not found and not self._tracks:
-            return Tracked(moved_px=self._flow.promised_px(frame.position_mm - last.position_mm) if last else 0.0)
+            return Tracked(moved_px=self._flow.promised_px(self._travelled(last, now)[0]) if last else 0.0)
         found = sorted(found, key=lambda one: -one.area_px)[:MOST]
         places = places_of(self._travel, found)
         earlier = np.array([track.place for track in self._tracks]).reshape(-1, places.shape[1])
         apart, could_be = offsets(earlier, places), alike(earlier, places)
-        step, seen_moving = self._step(earlier, places, np.where(could_be, apart, np.nan), frame, last)
+        step, seen_moving = self._step(earlier, places, np.where(could_be, apart, np.nan), now, last)
         moved = step.moved_px
         if self._place:
-            frame = self._last = self._place(frame, moved if seen_moving else None)
-        cost = self._costs(earlier, places, apart, could_be, frame.captured_at, step)
-        self._match(found, places, apart, cost, frame, abs(moved))
+            frame = self._place(frame, moved if seen_moving else None)
+            now.position_mm = frame.position_mm
+        cost = self._costs(earlier, places, apart, could_be, now.at, step)
+        self._match(found, places, apart, cost, now, abs(moved))
         doubtful = self._doubted() if step.ambiguous else ()
         born = self._births()
         left, vanished = self._ends(frame)
@@ -145,16 +157,18 @@ class Tracker:
         length = Travel(self._belt.direction, width, height).length / self._belt.pixels_per_mm
         number, self._next_id = self._next_id, self._next_id + 1
         box = Box(0, 0, width, height)
-        item = Item(number, frame.seq, frame.captured_at, frame.position_mm, box, frame.position_mm, length)
+        item = Item(
+            number, frame.seq, frame.captured_at, frame.position_mm, box, frame.position_mm, length, placed=frame.placed
+        )
         return Tracked((item,), (number,), (number,))
 
     def _step(
-        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, frame: Frame, last: Frame | None
+        self, earlier: np.ndarray, places: np.ndarray, apart: np.ndarray, now: Moment, last: Moment | None
     ) -> tuple[Step, bool]:
         """How far the belt moved since the last frame, and whether known items show it; moves what tracks expect."""
-        dt = max(frame.captured_at - last.captured_at, 0.0) if last else 0.0
-        step_mm = frame.position_mm - last.position_mm if last else 0.0
-        error_mm = self._error_mm(last.captured_at, frame.captured_at) if last and self._error_mm else 0.0
+        dt = max(now.at - last.at, 0.0) if last else 0.0
+        step_mm, error_mm = self._travelled(last, now) if last else (0.0, 0.0)
+        told_mm = step_mm if last and last.sure and now.sure else None
         since = np.array([track.since_px for track in self._tracks])
         weights = np.array([track.weight for track in self._tracks])
         proposals = apart - since[:, None]
@@ -166,12 +180,31 @@ class Tracker:
         known = np.array([track.id > 0 for track in self._tracks], bool)
         seen_moving = step.seen and bool(exact[known].any())
         if seen_moving:
-            self._flow.learn(moved, dt, step_mm)
+            self._flow.learn(moved, dt, told_mm)
+            self.shown_at = now.at
         elif step.seen and not self._flow.settled:
-            self._flow.propose(moved, dt, step_mm)
+            self._flow.propose(moved, dt, told_mm)
         for track in self._tracks:
             track.since_px += moved
         return step, seen_moving
+
+    def _travelled(self, last: Moment, now: Moment) -> tuple[float, float]:
+        """By how much the belt moved between two pictures, and how far off that may be, in mm."""
+        if last.sure and now.sure:
+            error_mm = self._error_mm(last.at, now.at) if self._error_mm else 0.0
+            return now.position_mm - last.position_mm, error_mm
+        supposed_mm = self._flow.supposed_mm(max(now.at - last.at, 0.0))
+        return supposed_mm, abs(supposed_mm)
+
+    def _look_back(self) -> None:
+        """Takes in what has become known of where the belt was at the moments of earlier pictures."""
+        while self._where and self._open:
+            moment = self._open[0]
+            place = self._where(moment.at)
+            moment.position_mm, moment.sure = place.position_mm, place.sure
+            if not place.final and len(self._open) < MOST_OPEN:
+                break
+            self._open.popleft()
 
     def _stays(self, earlier: np.ndarray, since: np.ndarray) -> np.ndarray:
         """From which distance to which more than half of each track is still in sight, float [tracks, 2].
@@ -205,7 +238,7 @@ class Tracker:
         tracks = self._tracks
         since = np.array([track.since_px for track in tracks])[:, None]
         known = np.array([track.id > 0 for track in tracks], bool)[:, None]
-        own = np.array([np.nan if t.speed is None else t.speed * (now - t.seen_at) for t in tracks])[:, None]
+        own = np.array([np.nan if t.speed is None else t.speed * (now - t.seen.at) for t in tracks])[:, None]
         # What neither end of can be seen may be it where it lies in the same stretch of belt.
         blind = np.isnan(apart) & (share_inside(moved_by(earlier, since[:, 0]), places) > 0.7)
         apart = np.where(blind, since, apart)
@@ -224,7 +257,7 @@ class Tracker:
         places: np.ndarray,
         apart: np.ndarray,
         cost: np.ndarray,
-        frame: Frame,
+        now: Moment,
         moved: float,
     ) -> None:
         """Gives each thing found to the track that explains it best; the rest start tracks of their own.
@@ -238,7 +271,7 @@ class Tracker:
             if t in unmatched and s in free:
                 unmatched.discard(t)
                 free.discard(s)
-                self._tracks[t].see(found[s], places[s], float(apart[t, s]), frame)
+                self._tracks[t].see(found[s], places[s], float(apart[t, s]), now)
         inside = self._inside([self._tracks[t] for t in unmatched], places)
         for t, covers in zip(unmatched, inside, strict=True):
             track = self._tracks[t]
@@ -255,7 +288,7 @@ class Tracker:
             if not self._is_fragment(places[s], [items[n] for n in np.flatnonzero(covers)]):
                 # By the edge of entry, or so near to it that it was outside a frame ago.
                 entered = self._first or places[s, REAR] - self._sight[0] <= 1.5 * moved + 10 * NOISE_PX
-                self._tracks.append(Track(places[s], found[s], frame.captured_at, frame.position_mm, entered))
+                self._tracks.append(Track(places[s], found[s], now, entered))
 
     @staticmethod
     def _inside(tracks: list[Track], places: np.ndarray) -> np.ndarray:
@@ -339,7 +372,7 @@ class Tracker:
 
     def _is_lost(self, track: Track, now: float) -> bool:
         """Whether an item has been gone for too long inside the picture; the last bit at the exit is hard to see."""
-        waited = now - track.seen_at > WAIT_S and track.unseen >= WAIT_FRAMES
+        waited = now - track.seen.at > WAIT_S and track.unseen >= WAIT_FRAMES
         return waited and not track.away and not track.place[CUT_EXIT]
 
     def _item(self, track: Track, frame: Frame) -> Item:
@@ -360,4 +393,5 @@ class Tracker:
             whole=not cut and not track.hidden,
             touching=track.touching,
             area_mm2=track.whole_area_px / (scale * self._flow.ratio) ** 2,
+            placed=track.placed,
         )

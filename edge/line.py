@@ -17,6 +17,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -136,12 +137,7 @@ class Line:
             self._let_go()
             raise
         self.tell, self.labelled = herald.tell, herald.labelled
-        self.eye: Eye | Trigger
-        if config.items.trigger:
-            self.eye = Trigger(config, self.ledger, self.belt, herald.tell, self._announced)
-        else:
-            place = self._gauge.by_items if self._gauge else None
-            self.eye = Eye(config.items, config.belt, self.classifier.card.crop_margin, place, self.belt.error_mm)
+        self.eye = self._open_eye()
         self.mind = Mind(config, self.classifier, self.ledger, herald, self.belt, self.clock)
         self.hand = self.mind.hand = Hand(
             config, self.outputs, self.ledger, self.belt, self.clock, herald,
@@ -152,6 +148,14 @@ class Line:
         self._looks_out = config.items.mode == "motion"  # else items are announced, or fill the picture
         self.watch = Watch(self, herald, self._web)
         self._eye_thread = threading.Thread(target=self._run_eye, name="sortline-eye", daemon=True)
+
+    def _open_eye(self) -> Eye | Trigger:
+        """What finds the items: by what the pictures show, or by a photo-eye."""
+        if self.config.items.trigger:
+            return Trigger(self.config, self.ledger, self.belt, self.tell, self._announced)
+        place, where = (self._gauge.by_items, None) if self._gauge else (None, self.belt.place)
+        margin = self.classifier.card.crop_margin
+        return Eye(self.config.items, self.config.belt, margin, place, self.belt.error_mm, where)
 
     def _lay_belt(self) -> Belt:
         """The belt, whose position an encoder tells, or the pictures, or only its speed."""
@@ -257,6 +261,9 @@ class Line:
         self.frames += 1
         if self.frames == 1:
             self.hand.see_picture(*frame.pixels.shape[:2])
+        # By now more is known of the belt at the moment of the capture than when the picture was taken.
+        known = self.belt.place(frame.captured_at)
+        frame = replace(frame, position_mm=known.position_mm, placed=known.sure)
         if self._gauge:
             frame = self._gauge.by_texture(frame)
         tracked, views = self.eye.look(frame)
@@ -264,7 +271,7 @@ class Line:
         self.stages["waiting"].add(age_s)
         self.stages["finding"].add(spent_s)
         with self.ledger.lock:
-            if self._looks_out:
+            if self._looks_out and frame.placed:
                 self.hand.blind.saw(frame.position_mm, self.hand.geometry.half_view_mm)
             self._take_note(tracked)
             for view in views:

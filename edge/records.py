@@ -23,13 +23,15 @@ class Frame:
     """One picture from the camera.
 
     pixels is uint8 [H, W, 3] in OpenCV's order (BGR) and is never written to. seq counts every
-    frame that the source produced, also those that were skipped, so a gap is visible.
+    frame that the source produced, also those that were skipped, so a gap is visible. placed is False
+    when position_mm is only a guess, since nobody knew where the belt was at the capture.
     """
 
     seq: int
     captured_at: float
     position_mm: float
     pixels: np.ndarray = field(repr=False, compare=False)
+    placed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,9 @@ class Item:
     while the item travels. length_mm is measured along the belt, across_mm is the distance of the
     item's centre from the picture's middle, across the belt. touching says that its outline meets
     another item's; whole that no picture edge cuts it. area_mm2 is what it usually covers, 0 where that is
-    not known. An item that a photo-eye announced has frame_seq -1,
-    an empty box and the beam's moment and place until a picture shows it.
+    not known. placed is False when nobody knew where the belt was whenever the item was seen: item_mm is a guess.
+    An item that a photo-eye announced has frame_seq -1, an empty box and the beam's moment and place until a
+    picture shows it.
     """
 
     id: int
@@ -100,6 +103,7 @@ class Item:
     whole: bool = True
     touching: bool = False
     area_mm2: float = 0.0
+    placed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

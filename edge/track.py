@@ -1,6 +1,7 @@
 """Track: one thing that is followed from picture to picture, and whether it travels as an item does."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isnan
 
@@ -8,13 +9,24 @@ import numpy as np
 
 from edge.finder import Found
 from edge.places import ALONG, AREA, CUT_ENTRY, CUT_EXIT, FRONT, NOISE_PX, OTHER, REAR, SIDE, offsets
-from edge.records import Frame
 
 STEP_PX = 3.0  # the shortest step by which it shows whether a thing travels
 STEPS = 2  # steps with a belt of known speed that make a thing an item,
 FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
 STILL_STEPS = 3  # steps of the belt through which a thing lay still that make it a part of the surroundings
 RECENT = 15  # sightings that an item's length and place on the belt are averaged over
+
+
+@dataclass(slots=True, eq=False)
+class Moment:
+    """When a picture was taken and where the belt was then; the same for all that it shows.
+
+    The position is made exact as the belt becomes known; sure is False while, or when, it is only a guess.
+    """
+
+    at: float
+    position_mm: float
+    sure: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -27,8 +39,7 @@ class Track:
 
     place: np.ndarray  # where it was last seen
     found: Found
-    seen_at: float
-    seen_mm: float
+    seen: Moment
     entered: bool  # it came in by the edge of entry, or was there from the first picture on
     id: int = 0
     since_px: float = 0.0  # how far the belt has moved since it was last seen
@@ -49,10 +60,10 @@ class Track:
     _touches: deque[bool] = field(default_factory=lambda: deque(maxlen=RECENT))
     _areas: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     _lengths: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
-    _passes: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    _passes: deque[tuple[Moment, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
 
     def __post_init__(self) -> None:
-        self._step_from, self._step_at = self.place, self.seen_at
+        self._step_from, self._step_at = self.place, self.seen.at
 
     @property
     def expected(self) -> np.ndarray:
@@ -88,17 +99,16 @@ class Track:
         """What it covers where no edge cuts it and no other item touches it; 0 while it was not seen so."""
         return _median(self._areas) if self._areas else 0.0
 
-    def see(self, found: Found, place: np.ndarray, offset: float, frame: Frame) -> None:
+    def see(self, found: Found, place: np.ndarray, offset: float, now: Moment) -> None:
         """Takes a new sighting; offset is how far along the belt it lies from the last, nan if that is hidden."""
         if not self.id:
             if not isnan(offset) and abs(offset - self.since_px) > 3 * NOISE_PX + 0.08 * abs(self.since_px):
                 self._passes.clear()  # where it lay before it moved with the belt says nothing of its place on it
-            self._judge(place, frame.captured_at)
-            dt = frame.captured_at - self.seen_at
+            self._judge(place, now.at)
+            dt = now.at - self.seen.at
             self.speed = offset / dt if dt > 0 and not isnan(offset) else None
         self.area_px += 0.2 * (place[AREA] - self.area_px) if self.area_px else place[AREA]
-        self.found, self.place = found, place
-        self.seen_at, self.seen_mm = frame.captured_at, frame.position_mm
+        self.found, self.place, self.seen = found, place, now
         self.since_px, self.unseen, self.hidden, self.away = 0.0, 0, False, False
         self._touches.append(found.touching)
         if not self.cut:
@@ -106,7 +116,7 @@ class Track:
             if not found.touching:
                 self._areas.append(float(place[AREA]))
                 self._lengths.append(float(place[FRONT] - place[REAR]))
-                self._passes.append((frame.position_mm, float(place[FRONT] + place[REAR]) / 2))
+                self._passes.append((now, _centre(place)))
 
     def travels(self, belt_known: bool) -> bool:
         """Whether it has moved enough, and as an item would; belt_known says that the belt's speed is known."""
@@ -119,10 +129,23 @@ class Track:
         far_enough = max(8 * NOISE_PX, 0.5 * float(self.place[FRONT] - self.place[REAR]))
         return self._steady >= FIRST_STEPS * patience and self._travelled_px >= far_enough
 
+    @property
+    def placed(self) -> bool:
+        """Whether it was known where the belt was at any sighting that says where on it this lies."""
+        return any(moment.sure for moment, _ in self._whole)
+
+    @property
+    def _whole(self) -> Sequence[tuple[Moment, float]]:
+        """The sightings that say where on the belt it lies: moments, and its centre along the picture, in pixels."""
+        return self._passes or [(self.seen, _centre(self.place))]
+
     def item_mm(self, middle_px: float, pixels_per_mm: float) -> float:
-        """Where the belt stands when its centre passes the middle: the mean of the middle half of its sightings."""
-        passes = self._passes or [(self.seen_mm, float(self.place[FRONT] + self.place[REAR]) / 2)]
-        estimates = sorted(position - (centre - middle_px) / pixels_per_mm for position, centre in passes)
+        """Where the belt stands when its centre passes the middle: the mean of the middle half of its sightings.
+
+        Only those count for which it is known where the belt was, unless there are none: then it is a guess.
+        """
+        passes = [one for one in self._whole if one[0].sure] or self._whole
+        estimates = sorted(moment.position_mm - (centre - middle_px) / pixels_per_mm for moment, centre in passes)
         spare = len(estimates) // 4
         kept = estimates[spare : len(estimates) - spare]
         return float(sum(kept) / len(kept))
@@ -146,6 +169,10 @@ class Track:
         self._still = self._still + 1 if abs(offset) <= NOISE_PX else 0
         self._travelled_px = self._travelled_px + offset if forward else 0.0
         self._step_from, self._step_at, self._step_px, self._step_speed = place, now, 0.0, offset / dt
+
+
+def _centre(place: np.ndarray) -> float:
+    return float(place[FRONT] + place[REAR]) / 2
 
 
 def _median(values: deque[float]) -> float:

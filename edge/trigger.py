@@ -152,7 +152,7 @@ class Trigger:
     def learn(self) -> None:
         """Nothing: pictures are chosen by the moment at which they were taken."""
 
-    def observed_speed_mm_s(self) -> None:
+    def observed_speed_mm_s(self, since: float = -math.inf) -> None:
         """Nothing is followed from picture to picture, so the pictures show no speed."""
         return
 
@@ -168,12 +168,13 @@ class Trigger:
     def _is_placed(self, edge: Edge, item: Item) -> bool:
         """Whether it is known well enough where the item is; if not, it must not be pushed and gets no view."""
         error_mm = edge.error_s * abs(self._belt.speed_mm_s(edge.at))
-        if error_mm <= self._tolerance_mm and self._belt.known():
+        known = self._belt.place(edge.at).sure
+        if error_mm <= self._tolerance_mm and known:
             return True
         cause = (
             f"item {item.id} broke the beam at a moment known to {edge.error_s * 1e3:.0f} ms only, {error_mm:.0f} mm"
         )
-        if not self._belt.known():
+        if not known:
             cause = f"item {item.id} broke the beam while nobody knew where the belt was"
         self._tell("item_unplaced", "item", cause, "not classified: sent to the default lane", item.id)
         return False

@@ -33,6 +33,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="sortline-watch", daemon=True)
         self._known: dict[str, bool] = {}
         self._too_long_at = -inf
+        self._compared_at = -inf
         self._seen: tuple[int, int] | None = None
 
     def start(self) -> None:
@@ -49,7 +50,8 @@ class Watch:
             self._thread.join(1.0)
 
     def saw(self, frame: Frame, tracked: Tracked) -> None:
-        """Sends a picture to the page when somebody looks; tells of what is too long, and of a roi that misses."""
+        """Sends a picture to the page when somebody looks; tells of what is too long, of a roi that misses and of
+        a belt that runs at another speed than it should."""
         height, width = frame.pixels.shape[:2]
         if (height, width) != self._seen:
             self._seen = height, width
@@ -65,6 +67,9 @@ class Watch:
                     "passed over: it is neither counted nor pushed",
                 )  # fmt: skip
             self._too_long_at = frame.captured_at
+        if frame.captured_at - self._compared_at >= PERIOD_S:
+            self._compared_at = frame.captured_at
+            self._compare_speeds(frame.captured_at)
         if self._web and self._web.wants_picture:
             self._web.picture(frame, [self._shown(item.id, item.box) for item in tracked.items])
 
@@ -196,18 +201,25 @@ class Watch:
             if ok != self._known.get(part, True):
                 self._herald.tell(f"{part}_unwell", scope, health[part]["text"], "watched", recovered=ok)
             self._known[part] = ok
-        observed = line.eye.observed_speed_mm_s()
-        if observed and "speed" not in self._known:
-            speed, error = observed
-            now = line.clock.now()
-            configured = line.belt.speed_mm_s(now)
-            # The pictures show a mean, which says nothing while the belt changes its speed.
-            mean = (line.belt.position_mm(now) - line.belt.position_mm(now - STEADY_S)) / STEADY_S
-            steady = abs(configured - mean) <= SPEED_ERROR / 3 * abs(configured)
-            if steady and error < 0.05 * abs(speed) and abs(speed - configured) > SPEED_ERROR * configured:
-                self._known["speed"] = False
-                self._herald.tell(
-                    "belt_speed_mismatch", "belt",
-                    f"items travel at {speed:.0f} mm/s in the pictures, the belt is configured at {configured:.0f}",
-                    "pushes would miss their items: mend belt.speed_mm_s or belt.pixels_per_mm",
-                )  # fmt: skip
+
+    def _compare_speeds(self, now: float) -> None:
+        """Tells, once, that the belt does not run as it should by its settings or its encoder."""
+        line = self._line
+        observed = line.eye.observed_speed_mm_s(now - STEADY_S / 2)
+        if not observed or not line.belt.place(now).sure or not line.belt.place(now - STEADY_S).sure:
+            return
+        speed, error = observed
+        configured = line.belt.speed_mm_s(now)
+        # The pictures show a mean, which says nothing while the belt changes its speed.
+        mean = (line.belt.position_mm(now) - line.belt.position_mm(now - STEADY_S)) / STEADY_S
+        steady = abs(configured - mean) <= SPEED_ERROR / 3 * abs(configured)
+        if steady and error < 0.05 * abs(speed) and abs(speed - configured) > SPEED_ERROR * abs(configured):
+            self._compared_at = inf
+            by, key = ("is configured at", "speed_mm_s")
+            if line.config.belt.encoder:
+                by, key = ("runs by its encoder at", "encoder.counts_per_mm")
+            self._herald.tell(
+                "belt_speed_mismatch", "belt",
+                f"items travel at {speed:.0f} mm/s in the pictures, the belt {by} {configured:.0f}",
+                f"pushes would miss their items: mend belt.{key} or belt.pixels_per_mm",
+            )  # fmt: skip

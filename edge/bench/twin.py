@@ -144,10 +144,14 @@ def _fired_s(line: Line, world: World, now: float) -> list[float]:
     if belt.encoder is None and (belt.position == "pictures" or world.settings.speed_error):
         return []
     # An encoder counts in steps, so the two belts' zero points are compared at many moments.
-    moments = [max(now - PLACED_OVER_S * n / PLACINGS, world.start) for n in range(1, PLACINGS + 1)]
-    apart_mm = sum(line.belt.position_mm(at) - world.belt_mm(at) for at in moments) / len(moments)
+    moments = [now - PLACED_OVER_S * n / PLACINGS for n in range(1, PLACINGS + 1)]
+    places = {at: line.belt.place(at) for at in moments if at >= world.start}
+    apart_mm = [place.position_mm - world.belt_mm(at) for at, place in places.items() if place.sure]
+    if not apart_mm:
+        return []
+    zero_mm = sum(apart_mm) / len(apart_mm)
     return [
-        push.at - world.start - world.motion.reaches(push.asked_mm - apart_mm)
+        push.at - world.start - world.motion.reaches(push.asked_mm - zero_mm)
         for push in world.truth(now).pushes_seen
         if push.asked_mm is not None
     ]

@@ -189,12 +189,12 @@ class FrameGrabber:
     def _keep(self) -> None:
         pause_s = FIRST_RETRY_S
         stuck: list[Reading] = []
-        source, self._first_source = self._first_source, None
+        source = self._first_source
         while not self._stopping:
             stuck = [reading for reading in stuck if reading.alive]
             if len(stuck) < MOST_STUCK:
                 reading = self._reading = Reading(self._opened, self._deliver, self._clock, self._watch, source)
-                source = None
+                source = self._first_source = None
                 error = self._await(reading)
                 if reading.alive:
                     stuck.append(reading)

@@ -37,6 +37,7 @@ class Simulated:
         self._clock = clock
         self.world = World(simulated, clock.now())
         self._scene = Scene(self.world)
+        self.world.start = clock.now()  # a real clock went on while everything was painted
         self._fps = simulated.fps
         self._taken = -1  # no picture yet
         self._closed = threading.Event()

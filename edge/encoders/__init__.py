@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import Field, field_validator
 
-from edge.belt import SampledBelt
+from edge.belt import Place, SampledBelt
 from edge.clock import Clock
 from edge.priority import ask_for_precedence, ask_for_real_time
 from edge.settings import Settings
@@ -81,6 +81,14 @@ class EncoderBelt(SampledBelt):
 
     def known(self) -> bool:
         return self._first is not None and self._silent < SILENT_POLLS and self._silent_s() < self._patience_s
+
+    def place(self, at: float) -> Place:
+        """What lies between two answers too far apart, before the first, or too long after the last is a guess."""
+        position_mm = self.position_mm(at)
+        with self._lock:
+            before, after = self._around(at)
+        told_s = (after[0] if after else at) - (before[0] if before else -math.inf)
+        return Place(position_mm, sure=told_s < self._patience_s, final=after is not None)
 
     @property
     def _patience_s(self) -> float:

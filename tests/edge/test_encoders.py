@@ -105,6 +105,22 @@ def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_
     assert trial.troubles == [(False, "the encoder did not answer for 60 ms"), (True, "the encoder answers again")]
 
 
+def test_where_the_belt_was_while_its_encoder_said_nothing_is_a_guess() -> None:
+    trial = Trial()
+    assert not trial.belt.place(0.0).sure, "before the first answer"
+    trial.clock.advance(0.1)
+    trial.run(0.1, 500)
+    early, told, newest = (trial.belt.place(at) for at in (0.05, 0.15, 0.21))
+    assert (early.sure, told.sure, newest.sure) == (False, True, True)
+    assert (early.final, told.final, newest.final) == (True, True, False)
+    trial.clock.advance(0.4)
+    assert not trial.belt.place(0.3).sure, "the last answer is too old"
+    trial.run(0.1, 500)
+    within, after = trial.belt.place(0.3), trial.belt.place(0.45)
+    assert (within.sure, after.sure) == (False, True)
+    assert within.final
+
+
 def config(folder: Path, encoder: dict[str, object] | None, source: str) -> LineConfig:
     belt: dict[str, object] = {"pixels_per_mm": 1.6, "speed_mm_s": 500}
     return LineConfig.parse(
@@ -168,6 +184,51 @@ def test_with_a_silent_encoder_nothing_is_pushed(tmp_path: Path) -> None:
     assert line.herald.incidents["belt_unknown"] > 0
     assert line.ledger.outcomes["fired"] > 0
     assert line.ledger.balanced()
+
+
+@pytest.mark.parametrize("from_s", [0.0, 2.0])
+def test_what_was_seen_while_the_encoder_said_nothing_is_pushed_at_its_place_or_not_at_all(
+    tmp_path: Path, from_s: float
+) -> None:
+    """The belt stops, stands and starts meanwhile: where the pictures of that time were taken is only a guess."""
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
+    source = "sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion=stop_and_go&period_s=2.5"
+    line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
+    wheel = line.encoder
+    read = wheel.read  # type: ignore[union-attr]
+
+    def loose() -> int:
+        if from_s <= line.clock.now() % 5 < from_s + 0.7:
+            raise OSError("a loose contact")
+        return read()
+
+    wheel.read = loose  # type: ignore[union-attr, method-assign]
+    line.play(seconds=20)
+    line.stop()
+    truth = line.world.truth(line.clock.now())
+    off_mm = [abs(push.off_mm) for push in truth.pushes_seen if push.off_mm is not None]
+    assert truth.pushes >= 20
+    assert truth.wrong_pushes == 0
+    assert max(off_mm) < 3
+    assert line.ledger.balanced()
+
+
+@pytest.mark.parametrize(
+    ("counts_per_mm", "motion", "told"), [(20, "stop_and_go", 0), (20, "ramps", 0), (30, "steady", 1)]
+)
+def test_an_encoder_with_a_wrong_scale_is_told_and_a_belt_that_stops_is_none(
+    tmp_path: Path, counts_per_mm: float, motion: str, told: int
+) -> None:
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
+    source = f"sim:?speed_mm_s=500&rate=2&seed=5&fps=30&motion={motion}&period_s=5"
+    line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
+    wheel = line.encoder
+    read = wheel.read  # type: ignore[union-attr]
+    wheel.read = lambda: read() * counts_per_mm // 20  # type: ignore[union-attr, method-assign]
+    line.play(seconds=8)
+    line.stop()
+    assert line.herald is not None
+    assert line.herald.incidents["belt_speed_mismatch"] == told
 
 
 @pytest.fixture

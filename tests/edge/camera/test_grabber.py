@@ -111,6 +111,28 @@ def test_the_end_is_only_reached_when_the_last_frame_was_taken(grab: Grab) -> No
     assert rig.grabber.ended
 
 
+def test_the_source_is_there_from_the_start_on(make_clip: Callable[..., Path]) -> None:
+    """The line puts its encoder on a simulated belt right then, before the first picture."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Halting(MonotonicClock):
+        def now(self) -> float:
+            if threading.current_thread().name == "camera":
+                begun.set()
+                go_on.wait(HANG_S)
+            return super().now()
+
+    settings = CameraSettings(source=str(make_clip()))
+    grabber = FrameGrabber(settings, Halting(), lambda at: at, lambda incident: None)
+    grabber.start()
+    try:
+        assert begun.wait(HANG_S)
+        assert grabber.source is not None
+    finally:
+        go_on.set()
+        grabber.stop()
+
+
 def test_a_wrong_file_is_refused_by_start(grab: Grab, tmp_path: Path) -> None:
     with pytest.raises(CameraError, match=r"no\.mp4: no such file"):
         grab(source=str(tmp_path / "no.mp4"))
