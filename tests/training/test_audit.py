@@ -201,6 +201,16 @@ def test_classes_too_small_or_far_apart_in_size_are_pointed_out(tmp_path: Path, 
     assert found["imbalance"].notes[0].says == "disc has 40 pictures, stripe 3: 13.3 times as many"
 
 
+def test_one_class_under_two_spellings_is_pointed_out(tmp_path: Path, progress: Progress) -> None:
+    root = write_pictures(tmp_path, dict.fromkeys(SHAPES, 40), side=96)
+    (root / "Discs").mkdir()
+    for path in sorted((root / "disc").iterdir())[:6]:
+        path.rename(root / "Discs" / path.name)
+    found = by_kind(audit(root, progress, check_labels=False))["spelling"]
+    assert found.weight == "look"
+    assert [note.says for note in found.notes] == ["Discs: 6, disc: 34"]
+
+
 def test_one_class_alone_is_a_fault(tmp_path: Path, progress: Progress) -> None:
     found = audit(write_pictures(tmp_path, {"disc": 10}, side=96), progress)
     assert by_kind(found)["one-class"].weight == "fault"

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
+from training.cli import main
 from training.compare import Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError, InputError
 from training.evaluation.evaluate import evaluate, summarize
@@ -152,6 +153,15 @@ def test_what_the_line_would_sort_and_the_order_of_mistakes_follow_from_card_and
     assert len(confidences) == (called != labels).sum() > 2
     assert confidences == sorted(confidences, reverse=True)
     assert [mistake.known for mistake in evaluation.mistakes].count(True) == (sorted_ & (called != labels)).sum()
+
+
+def test_pictures_that_cannot_be_read_are_named_when_a_model_is_evaluated(
+    finished: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = write_pictures(tmp_path / "set", {"disc": 3, "stripe": 3}, first=500)
+    (root / "disc" / "half.png").write_bytes((root / "disc" / "500.png").read_bytes()[:300])
+    assert main(["evaluate", str(finished / "fp32.onnx"), str(root), "--threads", "1"]) == 0
+    assert "left out: disc/half.png: is cut short; the end of the picture is missing" in capfd.readouterr().err
 
 
 def test_a_test_folder_is_what_is_evaluated_where_there_is_one(

@@ -10,6 +10,7 @@ import numpy as np
 from training.audit.inspect import Seen
 from training.data import FEWEST_A_CLASS
 from training.layout import Skipped
+from training.spelling import alike
 
 Weight = Literal["fault", "look"]
 
@@ -89,6 +90,15 @@ def classes(seen: Sequence[Seen]) -> Iterator[Finding]:
         f"below {LITTLE} a class is learnt badly and its figures mean little",
         [Note((), f"{label}: {counts[label]}") for label in little],
         len(little),
+    )
+    doubled = alike(sorted(counts))
+    yield finding(
+        "spelling",
+        "look",
+        "Classes that are probably one under two spellings",
+        "the model would learn to tell them apart; put the pictures into one folder",
+        [Note((), ", ".join(f"{label}: {counts[label]}" for label in together)) for together in doubled],
+        sum(map(len, doubled)),
     )
     least, most = counts[names[0]], counts[names[-1]]
     if least and most > IMBALANCE * least:

@@ -10,6 +10,7 @@ from edge.engines import cores
 from edge.model import Classifier, ModelCard
 from training.data import Part, Pictures, read, split
 from training.errors import DatasetError, InputError
+from training.layout import skipped_lines
 from training.seen import Seen
 
 BATCH = 32
@@ -68,11 +69,14 @@ def examine(path: Path, root: Path, progress: Progress, threads: int | None = No
     Those are the dataset's test folder where it has one; its test part, by the split that the card
     remembers, when it is the very dataset of the card. Of any other folder it takes all but those
     that the card lists as learnt, byte for byte; where it lists none, it says that they may be there.
+    What cannot be read is left out and said by name.
     """
     classifier = Classifier(path, provider="cpu", threads=threads or cores())
     card = classifier.card
     seed = int(card.dataset.get("seed", 0))
     pictures = read(root, card.height, card.width, card.resize, progress)
+    for line in skipped_lines(pictures.skipped):
+        progress.console.print(line, soft_wrap=True, highlight=False, markup=False)
     if strangers := sorted(set(pictures.classes) - set(card.classes)):
         raise DatasetError(
             f"{root}: has a class {strangers[0]!r} that {path} does not know (it knows: {', '.join(card.classes)})"

@@ -21,6 +21,7 @@ from training.importing.writing import Written, write
 from training.importing.xmls import first_tags, read_cvat, read_voc
 from training.importing.yolo import names_files, read_yolo
 from training.layout import PART_FOLDERS, PARTS, Skipped
+from training.spelling import alike
 
 READERS: dict[str, Callable[[Source], Findings]] = {
     "folders": read_folders,
@@ -218,16 +219,11 @@ def spellings(counts: Mapping[str, int], before: Mapping[str, set[str]] | None =
         old = [name for label in labels if label != kept for name in sorted((before or {}).get(label, {label}))]
         return " ".join(f"--rename {shlex.quote(f'{name}={kept}')}" for name in old)
 
-    alike: dict[str, list[str]] = {}
-    for label in counts:
-        plain = re.sub(r"[\W_]+", "", label.casefold())
-        alike.setdefault(plain.removesuffix("s") or plain, []).append(label)
     return [
         "probably one class under several names: "
-        + ", ".join(f"{label!r} ({counts[label]})" for label in sorted(labels))
-        + f"; {renaming(sorted(labels))} makes them one"
-        for labels in alike.values()
-        if len(labels) > 1
+        + ", ".join(f"{label!r} ({counts[label]})" for label in labels)
+        + f"; {renaming(labels)} makes them one"
+        for labels in alike(counts)
     ]
 
 
