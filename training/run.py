@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.progress import Progress
 
@@ -40,7 +41,10 @@ RECIPE = "static QDQ, U8 activations, S8 weights per channel, last layer and sof
 
 
 class RunSettings(BaseModel):
-    """All that a run depends on, as its settings.json keeps it. fingerprint is of the dataset that was trained on."""
+    """All that a run depends on, as its settings.json keeps it. fingerprint is of the dataset that was trained on.
+
+    threads is how many processor cores a process summed over: over another number sums round otherwise.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,6 +55,7 @@ class RunSettings(BaseModel):
     crop_margin: float = Field(default=0.1, ge=0, le=2)
     resize: Resize = Resize()
     group: str | None = None
+    threads: int | None = None
     fit: FitSettings = FitSettings()
     promises: Promises = Promises()
 
@@ -112,6 +117,7 @@ class Run:
             crop_margin=crop_margin,
             resize=resize,
             group=group,
+            threads=torch.get_num_threads(),
             fit=settings,
             promises=promises or Promises(),
         )

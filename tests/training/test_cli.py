@@ -82,6 +82,19 @@ def test_a_finished_run_can_be_resumed_and_is_left_as_it_is(finished: Path, shap
     assert (run / "weights.pt").read_bytes() == before
 
 
+def test_a_run_goes_on_with_as_many_threads_as_it_began_with(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sum over two threads rounds otherwise than over one: the result would not be the identical one."""
+    monkeypatch.setattr("edge.engines.cores", lambda: 3)
+    words = ["fit", str(shapes), "--out", str(tmp_path / "run"), "--track", "none"]
+    assert main([*words, *TINY, "--epochs", "1"]) == 0
+    assert main([*words, "--resume"]) == 0
+    assert torch.get_num_threads() == 1
+    assert main([*words, "--resume", "--threads", "2"]) == 0
+    assert torch.get_num_threads() == 2
+
+
 def test_a_resumed_run_takes_the_words_that_it_began_with_and_refuses_others_by_name(
     finished: Path, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +74,30 @@ def children(pid: int) -> list[int]:
     for task in Path(f"/proc/{pid}/task").iterdir():
         found += [int(word) for word in (task / "children").read_text().split()]
     return [child for child in sorted(found) if b"training\0fit" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def test_processes_that_have_other_pictures_than_the_first_are_refused() -> None:
+    code = (
+        "import sys; from training.crew import assemble; from training.errors import InputError\n"
+        "with assemble() as crew:\n"
+        "    try: crew.agree('pictures: the dataset', sys.argv[1])\n"
+        "    except InputError as error: print(error)\n"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    crew = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, fingerprint],
+            env=os.environ | place | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank, fingerprint in enumerate(["aaaa", "bbbb"])
+    ]
+    said = [process.communicate(timeout=120)[0].strip() for process in crew]
+    assert said == ["pictures: the dataset of process 1 is not that of process 0; all must train on the same"] * 2
 
 
 def test_what_each_process_draws_is_its_rows_of_what_one_would_draw() -> None:

@@ -152,6 +152,8 @@ def _build(options: argparse.Namespace) -> None:
 
 def _fit(options: argparse.Namespace) -> None:
     with session(options) as progress, _tracking(options, progress) as tracker:
+        import torch
+
         from training.crew import assemble
         from training.run import Run
 
@@ -159,6 +161,8 @@ def _fit(options: argparse.Namespace) -> None:
             if options.resume:
                 run = Run.open(options.folder, progress, options.dataset, crew)
                 _check_same(options, run)
+                if not options.threads and run.settings.threads:
+                    torch.set_num_threads(run.settings.threads)  # sums over as many cores round alike
             else:
                 run = _start(options, options.folder, options.name or options.folder.name, progress, crew)
             run.fit(options.resume, tracker)
