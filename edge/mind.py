@@ -50,7 +50,7 @@ class Mind:
         self.hand: Hand | None = None
         self.queue = ViewQueue(clock, newest_first=config.items.mode == "frame")
         self.latency = Distribution()
-        self.stages = {name: Distribution() for name in ("queueing", "classifying", "margin", "taken_up")}
+        self.stages = {name: Distribution() for name in ("queueing", "classifying", "voting", "margin", "taken_up")}
         self.late_results = 0
         self._since: float | None = None
         self._taken_at = clock.now()
@@ -188,7 +188,9 @@ class Mind:
             since_s = perf_counter() - waiting.arrived
             self.stages["taken_up"].add(since_s)
             self.latency.add(waiting.age_s + since_s)
-            life.spend("voting", max(perf_counter() - waiting.offered - queued_s - took_s, 0.0))
+            voting_s = max(perf_counter() - waiting.offered - queued_s - took_s, 0.0)
+            self.stages["voting"].add(voting_s)
+            life.spend("voting", voting_s)
             if view.last or (not life.in_sight and not self.queue.holds(view.item_id)):
                 self.resolve(life, waiting)
 

@@ -147,7 +147,8 @@ class Watch:
     def _stages(self) -> dict[str, Distribution]:
         """The stages of the deadline ledger, in the order in which an item goes through them."""
         stages = self._line.stages | self._line.mind.stages
-        return {name: stages[name] for name in ("waiting", "finding", "queueing", "classifying", "margin", "output")}
+        names = ("waiting", "finding", "queueing", "classifying", "voting", "margin", "output")
+        return {name: stages[name] for name in names}
 
     def _books(self) -> dict[str, Any]:
         line = self._line

@@ -24,7 +24,7 @@ from edge.web.hub import Hub
 from edge.web.shadow import Shadow
 
 DURATIONS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-STAGES = ("waiting", "finding", "queueing", "classifying", "output")
+STAGES = ("waiting", "finding", "queueing", "classifying", "voting", "output")
 ENDLESS = frozenset({"events"})  # an answer that streams for hours would only spoil the durations
 
 

@@ -7,6 +7,7 @@ const STAGES = [
   ["finding", "finding"],
   ["queueing", "queueing"],
   ["classifying", "classifying"],
+  ["voting", "voting"],
   ["output", "output"],
 ];
 const REASONS = { unknown: "Unknown", overlap: "Too close", ambiguous: "Mixed up", late: "Late", overload: "Overload" };

@@ -49,6 +49,7 @@ def facts(line: LineConfig) -> dict[str, Any]:
     return {
         "model": {
             "name": "colours", "version": "1", "sha256": "0" * 64, "provider": "cpu", "threads": 1,
+            "why": "it was asked for",
             "classes": list(CLASSES),
         },
         "lanes": [lane.model_dump() for lane in line.lanes],
@@ -145,7 +146,7 @@ SPENT_S = {
 def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -> dict[str, Any]:
     """A snapshot after so many decided items."""
     lanes: dict[str, dict[str, Any]] = {name: {"items": 0, "classes": {}} for name in ("left", "right", "rest")}
-    reasons = {"classified": 0, "unknown": 0, "overlap": 0, "late": 0, "overload": 0}
+    reasons = {"classified": 0, "unknown": 0, "overlap": 0, "ambiguous": 0, "late": 0, "overload": 0}
     for item in range(decided):
         label, lane, _ = KINDS[kind_of(item)]
         reason = "overlap" if item % 29 == 11 else "unknown" if item % 23 == 7 else "classified"
@@ -154,7 +155,7 @@ def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -
         lanes[lane]["items"] += 1
         lanes[lane]["classes"][label] = lanes[lane]["classes"].get(label, 0) + 1
     fired = lanes["left"]["items"] + lanes["right"]["items"]
-    stage = {"waiting": 0.0021, "finding": 0.0034, "queueing": 0.0008, "classifying": 0.0062, "output": 0.0011}
+    stages = SPENT_S | {"output": 0.0011}
     return {
         "at": t, "uptime_s": t, "frames": round(t * 30), "skipped": 0, "fps": 30.0,
         "position_mm": t * SPEED_MM_S, "speed_mm_s": SPEED_MM_S,
@@ -178,15 +179,14 @@ def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -
                 "count": decided, "sum_s": seconds * decided,
                 "buckets": [[0.001, 0], [0.005, decided // 2], [0.025, decided]],
             }
-            for name, seconds in stage.items()
+            for name, seconds in stages.items()
         },
-        "margin": None,
         "health": {
             "camera": {"ok": True, "text": "30.0 frames a second"},
             "model": {"ok": True, "text": "colours 1"},
             "outputs": {"ok": True, "text": "1 ready"},
         },
-        "incidents": {"camera_lost": 1}, "paused": paused, "armed": armed,
+        "incidents": {"camera_lost": 1}, "paused": paused, "armed": armed, "held": None,
         "checked": {
             "items": 0,
             "lanes": {
@@ -204,7 +204,7 @@ def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -
             },
         },
         "simulated": {
-            "items": decided, "sort_accuracy": 0.994, "misplaced": 1,
+            "items": decided, "sort_accuracy": 0.994, "misplaced": 1, "pushes": fired, "wrong_pushes": 0,
             "lanes": {
                 "left": {"purity": 0.998, "yield": 0.991}, "right": {"purity": 1.0, "yield": 0.987},
                 "rest": {"purity": 0.92, "yield": 1.0},

@@ -74,8 +74,9 @@ def test_of_states_and_pictures_a_slow_viewer_gets_the_newest_only(hub: Hub) -> 
 def test_a_viewer_who_missed_too_much_begins_anew(hub: Hub) -> None:
     _, stream = entered(hub)
     next(stream)
+    decision, crop = fake_line.decision_at(4, 60.0)
     for n in range(LOGGED + 1):
-        tell(hub, n)
+        hub.add_decision({**asdict(decision), "item_id": n}, crop)
     ((name, everything),) = events_of(stream)
     assert name == "hello"
     assert len(everything["decisions"]) == KEPT_DECISIONS
