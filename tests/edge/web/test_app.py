@@ -1,5 +1,7 @@
 """The page, health, commands, and who is let in."""
 
+import hmac
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +10,7 @@ from flask.testing import FlaskClient
 
 from edge.config import LineConfig
 from edge.web import app as app_module
+from edge.web import guard
 from edge.web.app import create_app
 from edge.web.hub import Hub
 from edge.web.predict import Predictor
@@ -173,6 +176,56 @@ def test_without_the_token_only_health_is_told(guarded: FlaskClient) -> None:
     assert guarded.get("/healthz").status_code == 200
     assert guarded.get("/readyz").status_code == 503
     assert "Bearer" in guarded.get("/state.json").headers["WWW-Authenticate"]
+
+
+def addresses(client: FlaskClient) -> list[tuple[str, str]]:
+    """Every call that the app answers, as a method and an address."""
+    found = []
+    for rule in client.application.url_map.iter_rules():
+        address = re.sub(r"<int:\w+>", "1", re.sub(r"<(path:)?\w+>", "x", rule.rule))
+        found += [(method, address) for method in sorted(rule.methods or ()) if method not in {"HEAD", "OPTIONS"}]
+    return found
+
+
+def test_no_call_at_all_is_answered_without_the_token_but_health_and_the_login(guarded: FlaskClient) -> None:
+    open_to_all = {("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/login"), ("POST", "/login"), ("GET", "/static/x")}
+    calls = addresses(guarded)
+    assert open_to_all < set(calls)
+    assert len(calls) > 25
+    for method, address in set(calls) - open_to_all:
+        response = guarded.open(address, method=method, json={} if method == "POST" else None)
+        assert (response.status_code, set(response.get_json())) == (401, {"error"}), (method, address)
+
+
+def test_no_call_that_changes_or_costs_anything_is_taken_from_another_sites_page(
+    client: FlaskClient, guarded: FlaskClient, told: list[dict[str, Any]]
+) -> None:
+    changing = [address for method, address in addresses(client) if method != "GET"]
+    assert {"/predict", "/commands", "/labels", "/incidents/1/clear", "/eyes/x", "/login"} < set(changing)
+    for address in changing:
+        for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            assert client.post(address, json={}, headers=headers).status_code == 403, address
+            assert guarded.post(address, json={}, headers=headers | BEARER).status_code == 403, address
+    assert told == []
+
+
+def test_a_token_is_compared_in_a_time_that_tells_nothing(
+    guarded: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    honest = hmac.compare_digest
+
+    def listening(given: bytes, wanted: bytes) -> bool:
+        compared.append((given, wanted))
+        return honest(given, wanted)
+
+    monkeypatch.setattr(guard.hmac, "compare_digest", listening)
+    guarded.get("/state.json", headers={"Authorization": "Bearer a guess"})
+    guarded.post("/login", data={"token": "another"})
+    guarded.set_cookie("sortline", "9999999999.00")
+    guarded.get("/state.json")
+    assert compared[:2] == [(b"a guess", TOKEN.encode()), (b"another", TOKEN.encode())]
+    assert compared[2][0] == b"9999999999.00"
 
 
 def test_with_the_token_everything_is_told(guarded: FlaskClient) -> None:

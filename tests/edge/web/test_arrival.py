@@ -39,6 +39,8 @@ def refused(received: bytes, status: int) -> str:
     head, _, body = received.partition(b"\r\n\r\n")
     assert int(head.split()[1]) == status, received[:300]
     assert b"Connection: close" in head
+    assert b"Server:" not in head
+    assert b"Via:" not in head
     return str(json.loads(body)["error"])  # and nothing after it
 
 
@@ -86,6 +88,7 @@ def chunked(data: bytes, size: int, line: bytes = b"%x\r\n", end: bytes = b"\r\n
 def test_chunks_of_every_shape_are_one_body(side: WebSide, body: bytes) -> None:
     received = answers(side.port, CHUNKED + body)
     assert b'"class":"red"' in received
+    assert b"Server:" not in received
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A stranger's pictures: looked at before they are decoded, decoded no larger than needed."""
 
 import base64
+import io
 import struct
 import zlib
 from collections.abc import Iterator
@@ -174,6 +175,54 @@ def test_the_cameras_rotation_is_undone_also_at_a_reduced_scale(enough: tuple[in
     assert height == 2 * width
     assert upright[height // 4, width // 2, 2] > 200
     assert upright[3 * height // 4, width // 2, 2] < 50
+
+
+TURNED_BY = {  # what undoes each of EXIF's eight orientations (CIPA DC-008, table 6)
+    1: lambda p: p, 2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1],
+    5: lambda p: p.transpose(1, 0, 2), 6: lambda p: np.rot90(p, -1), 7: lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", TURNED_BY)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_every_orientation_of_every_kind_of_file_is_undone(kind: str, value: int) -> None:
+    image = pytest.importorskip("PIL.Image")
+    corners = np.array([[[200, 30, 40], [40, 190, 60]], [[60, 70, 210], [220, 220, 50]]], np.uint8)
+    pixels = corners.repeat(24, 0).repeat(40, 1)
+    exif = image.Exif()
+    exif[0x0112] = value
+    file = io.BytesIO()
+    how = {"tiffinfo": exif} if kind == "TIFF" else {"exif": exif, "quality": 95}
+    image.fromarray(pixels).save(file, kind, **how)
+    seen = decode(file.getvalue(), "turned")[..., ::-1].astype(int)
+    upright = TURNED_BY[value](pixels)
+    assert seen.shape == upright.shape
+    assert np.abs(seen - upright).mean() < 4
+
+
+MODES = {
+    "JPEG": "CMYK L YCbCr", "PNG": "L P LA RGBA", "WEBP": "RGBA", "TIFF": "CMYK L P LA RGBA YCbCr", "BMP": "L P RGBA",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(kind, mode) for kind, modes in MODES.items() for mode in modes.split()])
+def test_what_another_program_writes_is_seen_in_its_colours(kind: str, mode: str) -> None:
+    image = pytest.importorskip("PIL.Image")
+    picture = image.new("RGB", (40, 30), (200, 40, 60)).convert(mode)
+    file = io.BytesIO()
+    picture.save(file, kind)
+    seen = decode(file.getvalue(), "x")[15, 20, ::-1].astype(int)
+    assert np.abs(seen - picture.convert("RGB").getpixel((20, 15))).max() < 8
+
+
+def test_numbers_that_no_screen_shows_are_refused_with_a_sentence() -> None:
+    image = pytest.importorskip("PIL.Image")
+    for pixels in (np.full((8, 8), 0.5, np.float32), np.full((8, 8), 2**30, np.int32)):
+        file = io.BytesIO()
+        image.fromarray(pixels).save(file, "TIFF")
+        with pytest.raises(PictureError, match=r"x.tiff: is not a picture that can be decoded \(JPEG, PNG"):
+            decode(file.getvalue(), "x.tiff")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff"])

@@ -68,6 +68,18 @@ def test_several_pictures_are_answered_in_order(client: FlaskClient) -> None:
     assert [one["class"] for one in by_json] == colours
 
 
+def test_several_pictures_in_one_call_are_one_inference(
+    client: FlaskClient, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[int] = []
+    run = classifier.run
+    monkeypatch.setattr(classifier, "run", lambda pixels: batches.append(len(pixels)) or run(pixels))
+    monkeypatch.setattr(predict, "cores", lambda: 1)
+    client.post("/predict", **form(*((painted(colour), f"{colour}.jpg") for colour in ("blue", "red", "green"))))
+    client.post("/predict?crop=0,0,9,9", json={"images": [base64.b64encode(PICTURE).decode()] * 2})
+    assert batches == [3, 2]
+
+
 def test_an_answer_is_what_the_line_would_say_of_the_same_picture(client: FlaskClient, classifier: Classifier) -> None:
     (expected,) = classifier.classify([decode_picture(PICTURE)])
     found = client.post("/predict", data=PICTURE, content_type="image/jpeg").get_json()
