@@ -16,6 +16,7 @@ from typing import TypeVar
 
 Done = TypeVar("Done")
 NICE = -15
+WEB_NICENESS = 10  # of every thread of the web side
 # How long a thread may keep the interpreter when another one waits for it; Python's default is 5 ms.
 SWITCH_S = 0.0005
 

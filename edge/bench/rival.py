@@ -13,7 +13,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 from edge.bench.peer import PeerError
-from edge.web.server import NICENESS
+from edge.priority import WEB_NICENESS
 
 START_S = 90.0
 END_S = 5.0
@@ -33,7 +33,7 @@ class Rival:
         self.url = f"http://127.0.0.1:{port}/"
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (close ends it)
         self._process = subprocess.Popen(
-            ["nice", "-n", str(NICENESS), sys.executable, "-m", *(str(port) if w == "PORT" else w for w in words)],
+            ["nice", "-n", str(WEB_NICENESS), sys.executable, "-m", *(str(port) if w == "PORT" else w for w in words)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -6,8 +6,14 @@ import os
 import socket
 import sys
 
-from edge.web.channel import Channel
-from edge.web.server import serve
+from edge.priority import WEB_NICENESS
+
+# The line has the processor first. Before any thread is born, for they inherit it, and some libraries start theirs
+# when they are imported. Not nice(): the line that this was started by may run before others.
+os.setpriority(os.PRIO_PROCESS, 0, WEB_NICENESS)
+
+from edge.web.channel import Channel  # noqa: E402
+from edge.web.server import serve  # noqa: E402
 
 # The picture libraries write a line of their own for each broken picture, straight to the error output:
 # a stranger could fill a log with them. What Python says, and the trace of a crash, still arrive.

@@ -26,15 +26,12 @@ from edge.web.workers import MAX_RUNNING, MAX_WAITING
 from edge.web.wsgi import Server
 
 _log = logging.getLogger("sortline.web")
-NICENESS = 10
 # Every viewer and every admitted picture holds a thread; the rest is for what is answered at once.
 THREADS = MAX_VIEWERS + MAX_RUNNING + MAX_WAITING + 6
 
 
 def serve(listening: socket.socket, channel: Channel) -> None:
     """Serves one line until its channel ends or SIGTERM comes. Both sockets are this process's own."""
-    # Before any thread is born: they inherit it. The line has the processor first.
-    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)  # not nice(): the line it was started by may run before others
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the line's to handle; it ends this process
     cv2.setNumThreads(1)
     hand_over_quickly()
@@ -65,13 +62,13 @@ def serve(listening: socket.socket, channel: Channel) -> None:
         shadow.stop()
     if predictor:
         predictor.close()  # who waits for a picture gets a 503 now
-    ended = server.let_go()
+    server.let_go()
     channel.shutdown()
     reader.join()
-    if not ended:
-        # A thread that comes out of native code while the interpreter is being taken down aborts the process.
-        logging.shutdown()
-        os._exit(0)
+    # Taking down the interpreter and the model's libraries is slow beside a busy line, which ends who is late, and
+    # a thread that comes out of native code in the middle of it aborts the process.
+    logging.shutdown()
+    os._exit(0)
 
 
 def _classifier(config: LineConfig, provider: str) -> Classifier | None:

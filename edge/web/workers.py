@@ -48,7 +48,10 @@ class Workers:
                 raise Overloaded
             self.inside += 1
         try:
-            future = self._pool.submit(lambda: job(self.inside == 1))
+            with self._lock:
+                if self._closed:  # meanwhile: the pool takes nothing any more
+                    raise Overloaded
+                future = self._pool.submit(lambda: job(self.inside == 1))
             try:
                 return future.result(MAX_WAIT_S)
             except TimeoutError:

@@ -89,11 +89,11 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             self._over = True
             self.pull_trigger()
 
-    def let_go(self) -> bool:
+    def let_go(self) -> None:
         """Lets answers that are under way go out for a moment, ends the worker threads, closes every connection.
 
-        To be called once `run` has returned. False where a thread has not come back: it is in the middle of
-        something, and the process must not be taken down around it (`os._exit` ends both at once).
+        To be called once `run` has returned. A thread that is in the middle of something may not have come back:
+        the process must not be taken down around it (`os._exit` ends both at once).
         """
         deadline = time.monotonic() + EXIT_S
         while time.monotonic() < deadline and any(
@@ -102,7 +102,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             wasyncore.loop(timeout=0.02, use_poll=True, map=self._map, count=1)
         self.task_dispatcher.shutdown(timeout=EXIT_S)
         wasyncore.close_all(self._map)
-        return not self.task_dispatcher.threads
 
     def maintenance(self, now: float) -> None:
         """Called every LOOK_EVERY_S seconds: ends connections that idle, dawdle or do not take their answer."""

@@ -9,7 +9,9 @@ import pytest
 
 from edge.journal import Journal
 from edge.web import history as history_module
+from edge.web.app import create_app
 from edge.web.history import STEP_S, History
+from edge.web.hub import Hub
 from tests.edge.web import fake_line
 
 LANES = ("left", "right", "rest")
@@ -67,6 +69,20 @@ def test_without_a_journal_or_with_a_broken_one_there_is_no_history(tmp_path: Pa
     for path in (None, tmp_path / "none.db", tmp_path / "broken.db"):
         assert History(path, LANES).shift(8)["lanes"] == {}
     assert not (tmp_path / "none.db").exists()
+
+
+def test_the_page_asks_for_the_shift_and_for_no_other_number_of_hours(tmp_path: Path) -> None:
+    path = tmp_path / "line.db"
+    write(path, [1, 2])
+    config = fake_line.config(tmp_path)
+    config = config.model_copy(update={"journal": config.journal.model_copy(update={"path": path})})
+    client = create_app(Hub(), None, config).test_client()
+    shift = client.get("/history.json").get_json()
+    assert sum(shift["lanes"]["left"]) == 2
+    assert len(shift["lanes"]["left"]) == 8 * 3600 / shift["step_s"]
+    for hours in ("2", "8.0", "-1", "x", "", "08"):
+        response = client.get(f"/history.json?hours={hours}")
+        assert (response.status_code, response.get_json()) == (400, {"error": "hours must be 1, 8 or 24"})
 
 
 def test_many_who_ask_cost_one_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

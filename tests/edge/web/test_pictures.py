@@ -151,12 +151,16 @@ def test_the_answer_for_a_large_jpeg_is_that_for_all_of_its_pixels(tmp_path: Pat
     files = list(enlarged(tmp_path / "parts"))
     assert all(is_reduced(data, (classifier.card.height, classifier.card.width)) for _, data in files)
     whole = classifier.classify([decode(data, name) for name, data in files])
+    found = classify_files(classifier, files)
     moved = [
         max(abs(a - b) for a, b in zip(one.probabilities, other.probabilities, strict=True))
-        for one, other in zip(classify_files(classifier, files), whole, strict=True)
+        for one, other in zip(found, whole, strict=True)
     ]
     assert max(moved) < 0.01
     assert any(moved), "no picture was answered from a reduced scale"
+    unsure = [how for how, one in zip(moved, found, strict=True) if one.confidence < 0.995 and one.known]
+    assert unsure
+    assert not any(unsure), "an answer that is not sure was given from a reduced scale"
 
 
 def with_orientation(jpeg: bytes, value: int) -> bytes:

@@ -292,6 +292,31 @@ def test_jobs_are_counted_right_after_every_kind_of_ending() -> None:
         assert workers.do(lambda alone: workers.inside) == 1
 
 
+def test_a_job_that_comes_while_the_threads_are_ended_is_refused_like_any_other() -> None:
+    """Whoever asks in the very moment of the end is told to come back, and is no error of the server's."""
+    workers = Workers(running=1, waiting=500)
+    refused: list[type[BaseException]] = []
+    beginning = threading.Event()
+
+    def ask() -> None:
+        beginning.wait()
+        try:
+            while True:
+                workers.do(lambda alone: None)
+        except BaseException as error:
+            refused.append(type(error))
+
+    askers = [threading.Thread(target=ask) for _ in range(24)]
+    for one in askers:
+        one.start()
+    beginning.set()
+    workers.do(lambda alone: None)
+    workers.close()
+    for one in askers:
+        one.join(20)
+    assert refused == [Overloaded] * 24
+
+
 def test_jobs_are_begun_in_the_order_of_asking_and_know_whether_they_are_alone() -> None:
     order: list[int] = []
     alones: list[bool] = []

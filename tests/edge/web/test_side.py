@@ -297,6 +297,14 @@ def test_a_web_side_told_to_end_ends_well(line: Started) -> None:
     assert line.incidents[0].cause == "the web side ended with status 0"
 
 
+def test_the_line_comes_before_the_web_side_in_every_thread(line: Started) -> None:
+    line.get("healthz")
+    pid = web_process(line.before)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        assert os.getpriority(os.PRIO_PROCESS, int(thread.name)) >= own + 5, (thread / "comm").read_text()
+
+
 def test_ctrl_c_is_left_to_the_line(tmp_path: Path) -> None:
     before = children()
     line = Started(tmp_path)
