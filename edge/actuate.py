@@ -191,6 +191,10 @@ class Hand:
         before_mm, after_mm = self._sweep_mm(lane)
         return self.blind.meet(item.item_mm - before_mm, item.item_mm + after_mm)
 
+    def _follower_unseen(self, item: Item, lane: str) -> bool:
+        """Whether what follows an item that closely could not be known yet when the pictures stopped."""
+        return self.blind.upstream(item.item_mm + self._sweep_mm(lane)[1] + item.length_mm)
+
     def _sweep_mm(self, lane: str) -> tuple[float, float]:
         """How far the blade reaches ahead of an item's centre, and behind it with what comes while it is out."""
         settings = self._lanes[lane]
@@ -279,7 +283,7 @@ class Hand:
             self._missed(life, "item_unplaced", f"nobody knew where the belt was whenever item {item.id} was seen")
         elif other := self.neighbour(item, lane.name):
             self._missed(life, "diverter_blocked", f"item {other.id} is in the reach of lane {lane.name}'s diverter")
-        elif self.unseen(item, lane.name):
+        elif self.unseen(item, lane.name) or self._follower_unseen(item, lane.name):
             self._missed(
                 life, "diverter_blocked", f"nobody has seen what lies in the reach of lane {lane.name}'s diverter"
             )

@@ -16,10 +16,13 @@ class BlindStretches:
     def __init__(self) -> None:
         self._pictures: deque[float] = deque(maxlen=ENOUGH + 1)
         self._stretches: deque[tuple[float, float]] = deque(maxlen=KEPT)
+        self._farthest: list[float] = []  # where the belt stood in the pictures that show its most upstream part
+        self._half_mm = 0.0
 
     def saw(self, position_mm: float, half_mm: float) -> None:
         """A picture was looked at that was taken where the belt stood at a position."""
         self._pictures.append(position_mm)
+        self._farthest, self._half_mm = sorted([*self._farthest, position_mm])[-ENOUGH:], half_mm
         if len(self._pictures) <= ENOUGH:
             return
         # What lies between is in none but the pictures between the first and the newest of these.
@@ -29,6 +32,14 @@ class BlindStretches:
                 start, end = self._stretches[-1][0], max(end, self._stretches[-1][1])
                 self._stretches.pop()
             self._stretches.append((start, end))
+
+    def ended(self) -> None:
+        """There will be no further picture, as at the end of a clip: nothing more is waited for."""
+        self._farthest.clear()
+
+    def upstream(self, to_mm: float) -> bool:
+        """Whether the belt up to a place reaches further upstream than was seen well enough so far."""
+        return bool(self._farthest) and to_mm > self._farthest[0] + self._half_mm
 
     def meet(self, from_mm: float, to_mm: float) -> bool:
         """Whether any of the belt from one place to another was not seen well enough."""

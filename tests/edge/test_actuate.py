@@ -22,7 +22,8 @@ SPEED = 500.0
 SLOW_SPEED = 50.0  # a machine that is busy for a moment carries nothing past its place
 
 
-def config(**gate: object) -> LineConfig:
+def config(also: dict[str, object] | None = None, **gate: object) -> LineConfig:
+    """A diverter with the keys of `gate`, and one behind it with those of `also`."""
     return LineConfig.parse(
         {
             "model": {"path": "t.onnx"},
@@ -30,9 +31,13 @@ def config(**gate: object) -> LineConfig:
             "belt": {"pixels_per_mm": 1, "speed_mm_s": SPEED},
             "lanes": [
                 {"name": "good", "classes": ["bolt"], "output": "gate", "distance_mm": 400},
+                *([{"name": "fine", "classes": ["nut"], "output": "arm", "distance_mm": 430}] if also else []),
                 {"name": "rest", "default": True},
             ],
-            "outputs": {"gate": {"type": "tests.edge.own_parts:Blade", "pulse_ms": 10, **gate}},
+            "outputs": {
+                "gate": {"type": "tests.edge.own_parts:Blade", "pulse_ms": 10, **gate},
+                **({"arm": {"type": "tests.edge.own_parts:Blade", **also}} if also else {}),
+            },
         }
     )
 
@@ -40,20 +45,21 @@ def config(**gate: object) -> LineConfig:
 class Bench:
     """A hand with its ledger on a virtual clock; every undecided item that comes due is sent to `lane`."""
 
-    def __init__(self, lane: str = "good", **gate: object) -> None:
-        self.config = config(**gate)
+    def __init__(self, lane: str = "good", also: dict[str, object] | None = None, **gate: object) -> None:
+        self.config = config(also, **gate)
         self.clock = VirtualClock()
         self.belt = ConstantBelt(SPEED, 0.0)
         self.ledger = Ledger()
         self.lock = self.ledger.lock
-        self.blade = Blade("gate", self.config.outputs["gate"])
+        blades = {name: Blade(name, one) for name, one in self.config.outputs.items()}
+        self.blade = blades["gate"]
         self.lane = lane
         self.pushes: list[tuple[Actuation, float]] = []
         self.incidents: list[Incident] = []
         self.ends: dict[int, str] = {}
         self.decided_at: dict[int, float] = {}
         self.hand = Hand(
-            self.config, {"gate": self.blade}, self.ledger, self.belt, self.clock, self,  # type: ignore[arg-type]
+            self.config, blades, self.ledger, self.belt, self.clock, self,  # type: ignore[arg-type]
             resolve=self.resolve, on_fired=lambda a, at: self.pushes.append((a, at)),
         )  # fmt: skip
 
@@ -162,6 +168,17 @@ def test_an_item_that_nobody_can_tell_from_another_any_more_is_not_pushed() -> N
     assert [one.name for one in bench.incidents] == ["item_ambiguous"]
 
 
+def test_what_may_follow_unseen_when_the_pictures_stop_keeps_the_diverter_still() -> None:
+    bench = Bench()
+    for position in (0, 10, 20):
+        bench.hand.blind.saw(position, half_mm=150)
+    bench.bear(1, item_mm=100)
+    bench.bear(2, item_mm=145)  # its end had just come in
+    bench.hand.run_until(10)
+    assert bench.ends == {1: "fired", 2: "missed"}
+    assert [(one.name, one.item_id) for one in bench.incidents] == [("diverter_blocked", 2)]
+
+
 def test_neighbours_bound_for_the_same_lane_do_not_block_each_other() -> None:
     bench = Bench()
     first, second = bench.bear(1, item_mm=100), bench.bear(2, item_mm=115)
@@ -222,6 +239,49 @@ def test_a_push_that_waits_while_the_permit_is_taken_back_is_not_made() -> None:
     bench.bear(1, item_mm=100)
     bench.hand.run_until(10)
     assert (bench.ends, bench.blade.pushes) == ({1: "passed"}, [])
+
+
+def test_a_shift_that_shows_while_a_push_waits_holds_that_push_back() -> None:
+    bench = Bench()
+    hand_over = bench.hand._hand_over
+
+    def slowly(actuation: Actuation) -> None:
+        bench.hand.confirm.held = "lane good: items come out later than they should"
+        hand_over(actuation)
+
+    bench.hand._hand_over = slowly  # type: ignore[method-assign]
+    bench.bear(1, item_mm=100)
+    bench.hand.run_until(10)
+    assert (bench.ends, bench.blade.pushes) == ({1: "passed"}, [])
+
+
+def test_two_lanes_diverters_act_on_their_own_each_with_its_own_lead_pulse_and_repeat_time() -> None:
+    bench = Bench(also={"lead_ms": 30, "pulse_ms": 20, "repeat_ms": 0}, repeat_ms=300, fails=True)
+    for item_id, item_mm in ((1, 100), (2, 160), (3, 220), (4, 280)):
+        life = bench.bear(item_id, item_mm)
+        bench.lane = "good" if item_id % 2 else "fine"
+        with bench.lock:
+            bench.resolve(life)
+    bench.hand.run_until(10)
+    # One diverter is jammed, and then must rest; the other one pushes both of its own all the same.
+    assert bench.ends == {1: "missed", 2: "fired", 3: "missed", 4: "fired"}
+    assert [one.name for one in bench.incidents] == ["output_failed", "diverter_busy"]
+    places = {push.item_id: (push.output, push.pulse_s, at + 0.030) for push, at in bench.pushes}
+    assert places == {
+        2: ("arm", 0.020, pytest.approx((160 + 430) / SPEED)),
+        4: ("arm", 0.020, pytest.approx((280 + 430) / SPEED)),
+    }
+
+
+def test_one_late_act_makes_no_later_one_late() -> None:
+    bench = Bench()
+    bench.hand.act_late(iter([0.0, 0.008, *[0.0] * 200]))
+    for item_id in range(20):
+        bench.bear(item_id, item_mm=100 + 50 * item_id)
+    bench.hand.run_until(10)
+    late = [at - push.fire_mm / SPEED for push, at in bench.pushes]
+    assert sum(one > 1e-6 for one in late) == 1
+    assert set(bench.ends.values()) == {"fired"}
 
 
 @settings(max_examples=60, deadline=None)
