@@ -1,8 +1,11 @@
 """The hand: every item acted on at its own millimetre, never late, and ended exactly once."""
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -350,6 +353,72 @@ def test_a_slow_output_delays_no_other_and_the_hand_stops_in_time() -> None:
         slow.go_on.set()
         hand.stop()
     assert ledger.outcomes["fired"] == 2
+
+
+class Counting(MonotonicClock):
+    """Counts how often somebody goes to sleep."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+
+    def wait(self, condition: threading.Condition, until: float) -> None:
+        self.waits += 1
+        super().wait(condition, until)
+
+
+@contextmanager
+def acting(clock: MonotonicClock) -> Iterator[tuple[Hand, Bench]]:
+    """A hand with its threads on a belt that begins to run now."""
+    bench = Bench()
+    bench.clock, bench.belt = clock, ConstantBelt(SPEED, clock.now())  # type: ignore[assignment]
+    bench.hand = Hand(
+        bench.config, {"gate": bench.blade}, bench.ledger, bench.belt, clock, bench,  # type: ignore[arg-type]
+        resolve=bench.resolve, on_fired=lambda a, at: bench.pushes.append((a, at)),
+    )  # fmt: skip
+    bench.hand.start()
+    try:
+        yield bench.hand, bench
+    finally:
+        bench.hand.stop()
+
+
+def test_the_hand_sleeps_until_something_is_due_instead_of_looking_again_and_again() -> None:
+    with acting(clock := Counting()) as (_, bench):
+        for item_id in range(3):
+            bench.bear(item_id, item_mm=-250 + 60 * item_id)
+        wait_for(lambda: len(bench.ends) == 3)
+    # Each item is decided, handed over and pushed, and each of these may be waited for in a few goes.
+    assert clock.waits <= 3 * 10
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="only Linux tells how a thread is scheduled")
+def test_the_hand_and_the_outputs_ask_for_real_time_priority_and_a_sentence_says_where_it_is_not_granted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with acting(MonotonicClock()) as (_, bench):
+        bench.bear(1, item_mm=-350)
+        wait_for(lambda: bench.ends)
+        threads = [one for one in threading.enumerate() if one.name in {"sortline-hand", "sortline-output-gate"}]
+        kinds = {one.name: os.sched_getscheduler(one.native_id or 0) for one in threads}
+    assert len(kinds) == 2
+    if "real-time priority was not granted" in caplog.text:
+        assert set(kinds.values()) == {os.SCHED_OTHER}
+        assert "grant it with the capability CAP_SYS_NICE" in caplog.text
+    else:
+        assert set(kinds.values()) == {os.SCHED_FIFO}
+
+
+def test_where_the_system_grants_no_real_time_priority_a_sentence_says_so_and_the_hand_acts_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    with acting(MonotonicClock()) as (_, bench):
+        bench.bear(1, item_mm=-350)
+        wait_for(lambda: bench.ends)
+    assert caplog.text.count("real-time priority was not granted (Operation not permitted)") == 1
 
 
 class Hung:

@@ -8,15 +8,18 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from edge.clock import VirtualClock
+from edge.camera import CameraSettings, Shot
+from edge.clock import Clock, VirtualClock
 from edge.config import LineConfig
 from edge.errors import ConfigError, ModelError, SortlineError
 from edge.line import Line
 from edge.orders import obey
 from edge.records import Decision, Frame
 from tests.edge import own_parts
+from tests.edge.tiny_model import COLOURS as RGB
 from tests.edge.tiny_model import write_model
 
 COLOURS = "red green blue red blue green green red"
@@ -81,6 +84,36 @@ def test_a_decision_carries_everything_that_a_callback_needs(model: Path) -> Non
     assert decision.captured_at <= decision.decided_at < (decision.fire_at or 0)
     assert decision.position_mm == pytest.approx(decision.captured_at * 300)
     assert decision.box.width == pytest.approx(40, abs=6)
+
+
+class Sheets:
+    """A camera that takes a picture of each sheet as it lies under it, twice a second."""
+
+    live = False
+    Settings = CameraSettings
+
+    def __init__(self, settings: CameraSettings, clock: Clock) -> None:
+        self._coming = enumerate(COLOURS.split())
+
+    def read(self) -> Shot | None:
+        number, colour = next(self._coming, (0, ""))
+        return Shot(np.full((48, 64, 3), RGB[colour][::-1], np.uint8), number / 2) if colour else None
+
+    def close(self) -> None:
+        pass
+
+    def describe(self) -> str:
+        return "sheets"
+
+
+def test_in_frame_mode_every_picture_is_an_item_that_is_decided_and_pushed_by_its_own_place(model: Path) -> None:
+    camera = {"source": "sheets", "type": "tests.edge.test_line:Sheets"}
+    line, heard = played(config(model, camera=camera, items={"mode": "frame"}))
+    assert [d.label for d in heard] == COLOURS.split()
+    assert [d.position_mm for d in heard] == [150.0 * n for n in range(8)]
+    places = {name: [push.fire_mm for push in line.outputs[name].pushes] for name in line.outputs}  # type: ignore[attr-defined]
+    assert places == {"gate": [260, 260 + 450, 260 + 1050], "arm": [330 + 150, 330 + 750, 330 + 900]}
+    assert line.ledger.outcomes == {"confirmed": 0, "fired": 6, "passed": 2, "missed": 0, "lost": 0}
 
 
 def test_an_unsure_item_goes_to_the_default_lane_as_unknown(tmp_path: Path) -> None:
