@@ -183,6 +183,7 @@ def _inference(card: ModelCard | None) -> Schema:
     described = json_of("What the model takes and gives", {"$ref": "#/components/schemas/ModelMetadata"})
     any_object = {"type": "object"}
     shape = [-1, card.height, card.width, 3] if card else [-1, 224, 224, 3]
+    size = shape[1] * shape[2] * shape[3]
     infer = {
         **call(
             "inference", "infer", f"Runs the model on 1 to {MAX_BATCH} pictures of {shape[1]} x {shape[2]} pixels",
@@ -209,7 +210,22 @@ def _inference(card: ModelCard | None) -> Schema:
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"$ref": "#/components/schemas/InferRequest"}},
+                "application/json": {
+                    "schema": {"$ref": "#/components/schemas/InferRequest"},
+                    "examples": {
+                        "binary": {
+                            "summary": f"The JSON part, before {size} bytes of pixels; {LENGTH} says where they begin",
+                            "value": {
+                                "inputs": [
+                                    {
+                                        "name": "pixels", "datatype": "UINT8", "shape": [1, *shape[1:]],
+                                        "parameters": {"binary_data_size": size},
+                                    }
+                                ]
+                            },
+                        }
+                    },
+                },
                 "application/octet-stream": {"schema": {"type": "string"}},
             },
         },

@@ -30,6 +30,25 @@ def test_examples_are_of_this_lines_own_classes(client: FlaskClient) -> None:
     assert example["lane"] == "left"
 
 
+def test_every_json_body_that_can_be_sent_has_an_example_that_fits_its_shape(client: FlaskClient) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    description = client.get("/openapi.json").get_json()
+    seen = 0
+    for path, calls in description["paths"].items():
+        for method, call in calls.items():
+            bodies = {"body": call.get("requestBody", {})} | call["responses"]
+            for where, body in bodies.items():
+                content = body.get("content", {}).get("application/json", {})
+                examples = [one["value"] for one in content.get("examples", {}).values()]
+                examples += [content["example"]] if "example" in content else []
+                assert examples or where != "body" or not content, f"{method} {path} has no example"
+                schema = {**content.get("schema", {}), "components": description["components"]}
+                for example in examples:
+                    jsonschema.Draft202012Validator(schema).validate(example)
+                    seen += 1
+    assert seen >= 6
+
+
 def test_with_a_token_the_description_says_so(hub: Hub, predictor: Predictor, line_config: LineConfig) -> None:
     client = create_app(hub, predictor, line_config, "t" * 32).test_client()
     description = client.get("/openapi.json", headers={"Authorization": "Bearer " + "t" * 32}).get_json()

@@ -8,11 +8,13 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edge.journal import Journal
 from edge.records import Incident
 from edge.web.side import WebSide
 from tests.edge.web import fake_line
@@ -66,7 +68,14 @@ class Belt:
         self.armed = True
         self.broken = False
         self.besides: dict[str, Any] = {}
-        config = fake_line.config(folder)
+        config = fake_line.config(folder, shadow=True)
+        book = Journal(folder / "line.db", None, ("colours 1", "0" * 64), lambda recovered, cause: None)
+        for item in range(30):
+            decision, _ = fake_line.decision_at(4, 60.0)
+            book.decided(replace(decision, item_id=item, lane="left", decided_at=time.monotonic() - 60 * item))
+        book.stop(5.0)
+        config = config.model_copy(update={"journal": config.journal.model_copy(update={"path": folder / "line.db"})})
+        self.newest: dict[str, Any] = {}
         self.side = WebSide(config, fake_line.facts(config), self._obey, self._report)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -107,6 +116,7 @@ class Belt:
             if self.broken:
                 state["health"]["camera"] = {"ok": False, "text": "no picture for 3 s"}
             self.side.state(state)
+            self.newest = state
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +174,15 @@ def complaints(browser: Any) -> list[str]:
     return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in {"SEVERE", "WARNING"}]
 
 
-def test_the_page_lives_and_complains_of_nothing(page: Any) -> None:
+def counts(page: Any) -> dict[str, int]:
+    """The items of each lane, as the page shows them."""
+    return {
+        row.get_attribute("data-lane"): int(row.find_element("class name", "lane-items").text.replace(",", ""))
+        for row in page.find_elements("css selector", ".lane")
+    }
+
+
+def test_the_page_lives_and_complains_of_nothing(page: Any, belt: Belt) -> None:
     items = number(page, "items")
     until(lambda: number(page, "items") > items)
     until(lambda: page.execute_script("return document.querySelectorAll('.decision img').length") >= 3)
@@ -181,6 +199,22 @@ def test_the_page_lives_and_complains_of_nothing(page: Any) -> None:
     assert page.execute_script("return document.querySelectorAll('.lane').length") == 3
     assert number(page, "speed") == 300
     assert number(page, "p99") == 26.4
+    box, tag = page.execute_script(
+        "const box = [...document.querySelectorAll('.box')].find((box) => box.innerText.includes('red'));"
+        "return [box.dataset.item, box.innerText.split(/\\s+/)];"
+    )
+    assert tag == [box, "red"]
+    assert text(page, "model-name") == "colours 1, on cpu"
+    until(lambda: counts(page) == {lane: found["items"] for lane, found in belt.newest["lanes"].items()})
+    bars = page.execute_script("return document.querySelectorAll('#histogram .bar-of').length")
+    assert bars >= 6
+    told = page.find_element("id", "histogram").get_attribute("aria-label")
+    assert "votes took, in milliseconds" in told
+    assert [row.text.split()[0] for row in page.find_elements("css selector", "#legend li")] == [
+        "waiting", "finding", "queueing", "classifying", "voting", "output", "to",
+    ]  # fmt: skip
+    until(lambda: text(page, "shadow-name") == "colours 1")
+    until(lambda: "in the same lane" in text(page, "shadow-of"))
     assert complaints(page) == []
 
 
@@ -205,6 +239,15 @@ def test_of_a_lane_that_nothing_came_to_the_page_says_so_and_no_purity(page: Any
     belt.besides = belt.besides | {"simulated": None}
     until(lambda: said("rest") == ["green 5", "purity not known"])
     assert said("left") == ["nothing has come yet", ""]
+
+
+def test_the_shift_so_far_is_drawn_from_the_journal(page: Any) -> None:
+    until(lambda: page.find_element("id", "shift").is_displayed())
+    told = page.find_element("id", "shift-plot").get_attribute("aria-label")
+    assert told.startswith("30 items in the last 8 hours")
+    assert "in 10 min" in text(page, "shift-axis")
+    heights = page.execute_script("return [...document.querySelectorAll('#shift-plot i')].map((i) => i.offsetHeight)")
+    assert sum(height > 0 for height in heights) in {3, 4}
 
 
 def test_boxes_belong_to_the_picture_they_lie_on(page: Any) -> None:
@@ -384,6 +427,25 @@ def test_every_text_can_be_read_and_every_control_has_a_name(page: Any, belt: Be
     words, contrast = page.execute_script(LOWEST_CONTRAST)
     assert contrast >= 4.5, f"{words!r} has a contrast of {contrast:.2f}"
     assert page.execute_script(UNNAMED) == []
+
+
+def test_what_matters_is_large_enough_for_two_metres_and_for_a_finger(page: Any, belt: Belt) -> None:
+    """On a tablet of 150 pixels an inch 20 pixels are 3.4 mm, and 44 (WCAG 2.2, 2.5.5) as wide as a fingertip."""
+    belt.side.incident(fake_line.INCIDENT)
+    until(lambda: page.find_elements("css selector", ".incident button"))
+    until(lambda: page.find_elements("css selector", ".decision .card"))
+    sizes = page.execute_script(
+        "return arguments[0].map((one) => [one, parseFloat(getComputedStyle(document.querySelector(one)).fontSize)])",
+        ["#status", ".lane-name", ".lane-items", "#items", "#p99", "#speed"],
+    )
+    assert {name: size for name, size in sizes if size < 20} == {}
+    assert all(size >= 32 for name, size in sizes if name in {".lane-items", "#items", "#p99"})
+    small = page.execute_script(
+        "return [...document.querySelectorAll('button')].filter((one) => one.checkVisibility() && one.offsetHeight)"
+        ".map((one) => [one.textContent.trim(), one.offsetWidth, one.offsetHeight])"
+        ".filter(([, width, height]) => Math.min(width, height) < 44)"
+    )
+    assert small == []
 
 
 def test_the_theme_is_the_devices_until_the_reader_chooses(page: Any) -> None:
