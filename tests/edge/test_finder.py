@@ -94,8 +94,10 @@ def test_a_seam_across_the_whole_belt_is_nothing() -> None:
     assert not any(watch(finder(), PaintedBelt(), block(-60, 0, 14, 360, (40, 42, 38)), frames=40))
 
 
-def test_what_is_smaller_or_larger_than_an_item_may_be_is_left_out() -> None:
-    find = finder(ItemsSettings(min_mm=30, max_mm=45))
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_what_is_smaller_or_larger_than_an_item_may_be_is_left_out(scale: float) -> None:
+    belt = BeltSettings(pixels_per_mm=scale, speed_mm_s=720.0 / scale)
+    find = Finder(ItemsSettings(min_mm=30 / scale, max_mm=45 / scale), belt)
     seen = watch(find, PaintedBelt(), disc(80, 60, 10), disc(80, 130, 20), disc(80, 260, 75), frames=25)
     assert {round(one.box.centre[1]) for found in seen[12:] for one in found} <= {129, 130, 131}
     assert all(len(found) == 1 for found in seen[12:])

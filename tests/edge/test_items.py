@@ -343,6 +343,15 @@ def test_an_item_that_another_rolls_up_to_keeps_its_identity_and_its_place() -> 
     assert max(places) - min(places) <= 4
 
 
+@pytest.mark.parametrize(("x", "looks"), [(-20, 0), (0, 0), (300, 1), (599, 0), (620, 0)])
+def test_an_item_that_an_end_of_the_picture_cuts_is_not_looked_at(x: int, looks: int) -> None:
+    viewer = Viewer(ItemsSettings(), BeltSettings.model_validate(PAINTED), margin=0.1)
+    box = Box(max(x, 0), 160, min(x + 41, WIDTH) - max(x, 0), 41)
+    item = Item(1, 0, 0.0, 0.0, box, 100.0, 41.0)
+    frame = PaintedBelt().frame(0, disc(x + 20, 180), shift=0.0)
+    assert len(viewer.views(frame, Tracked((item,), moved_px=12.0))) == looks
+
+
 @pytest.mark.parametrize("smeared", [{0, 1}, {3, 4}], ids=["at first", "at last"])
 def test_a_smeared_view_counts_less_than_a_sharp_one_whichever_comes_first(smeared: set[int]) -> None:
     viewer, belt, weights = Viewer(ItemsSettings(), BeltSettings.model_validate(PAINTED), margin=0.1), PaintedBelt(), []
