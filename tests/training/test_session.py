@@ -2,8 +2,10 @@
 
 import io
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 from rich.console import Console
 
@@ -25,6 +27,16 @@ def test_a_bar_says_how_far_it_is_how_long_it_took_and_once_how_long_it_has_to_g
     assert re.findall(r"\d:\d\d:\d\d", screen.getvalue()) == ["0:00:30", "0:01:10"]
 
 
+@pytest.fixture
+def talkative_opencv() -> Iterator[None]:
+    """OpenCV as a process begins: one that has read clips has silenced it for good."""
+    before = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_WARNING)
+    yield
+    cv2.utils.logging.setLogLevel(before)
+
+
+@pytest.mark.usefixtures("talkative_opencv")
 @pytest.mark.parametrize(("debug", "words"), [(False, False), (True, True)])
 def test_opencv_s_own_words_about_a_damaged_picture_come_with_debug_alone(
     debug: bool, words: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
