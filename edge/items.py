@@ -315,6 +315,8 @@ class Tracker:
             if larger or len(within) > 1:
                 continue  # a part of something, or what several items look like while they touch
             if within:
+                if within[0].is_less_than(track):
+                    continue  # an item that was known whole has come to lie in what is more than it
                 # Its tip was seen first: it is the same item.
                 track.id = within[0].id
                 self._tracks.remove(within[0])

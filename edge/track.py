@@ -14,6 +14,8 @@ STEP_PX = 3.0  # the shortest step by which it shows whether a thing travels
 STEPS = 2  # steps with a belt of known speed that make a thing an item,
 FIRST_STEPS = 4  # and steady steps of its own while the belt's speed is not known
 STILL_STEPS = 3  # steps of the belt through which a thing lay still that make it a part of the surroundings
+ESTABLISHED = 5  # sightings of a thing whole and alone that tell what it covers,
+MORE = 1.5  # and how many times that is another thing
 RECENT = 15  # sightings that an item's length and place on the belt are averaged over
 
 
@@ -98,6 +100,10 @@ class Track:
     def whole_area_px(self) -> float:
         """What it covers where no edge cuts it and no other item touches it; 0 while it was not seen so."""
         return _median(self._areas) if self._areas else 0.0
+
+    def is_less_than(self, other: "Track") -> bool:
+        """Whether it has been seen whole and alone so often that another, larger thing cannot be the same one."""
+        return len(self._areas) >= ESTABLISHED and float(other.place[AREA]) > MORE * self.whole_area_px
 
     def see(self, found: Found, place: np.ndarray, offset: float, now: Moment) -> None:
         """Takes a new sighting; offset is how far along the belt it lies from the last, nan if that is hidden."""
