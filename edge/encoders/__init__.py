@@ -9,7 +9,8 @@ import logging
 import math
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 from pydantic import Field, field_validator
 
@@ -68,7 +69,7 @@ class EncoderBelt(SampledBelt):
         super().__init__(window_s=max(8 * settings.poll_ms / 1e3, 0.02))
         self._encoder, self._settings, self._clock = encoder, settings, clock
         self._on_change, self._on_trouble = on_change, on_trouble
-        self._first: int | None = None
+        self._first: float | None = None
         self._silent = 0
         self._answered_at = -math.inf
         self._stopping = threading.Event()
@@ -111,8 +112,8 @@ class EncoderBelt(SampledBelt):
         """Asks the encoder once."""
         before = self._clock.now()
         try:
-            counts = self._encoder.read()
-        except Exception as error:  # an encoder may be the user's own and raise anything
+            counts = _counted(self._encoder.read())
+        except (Exception, SystemExit) as error:  # an encoder may be the user's own and raise anything
             self._silent += 1
             if self._silent == SILENT_POLLS:
                 self._on_trouble(False, f"the encoder does not answer ({type(error).__name__}: {error})")
@@ -138,3 +139,10 @@ class EncoderBelt(SampledBelt):
             ask_for_precedence()
         while not self._stopping.wait(self.period_s):
             self.poll()
+
+
+def _counted(said: Any) -> float:
+    """What an encoder said, which must be a finite number; a position that is none would push beside every item."""
+    if not isinstance(said, Real) or not math.isfinite(said):
+        raise ValueError(f"read() gave {said!r:.40}, which is no finite number")
+    return said  # type: ignore[return-value]  # whole counts stay exact, however many there are

@@ -1,6 +1,7 @@
 """Encoders: a wheel tells where the belt is; when it is silent, nothing is pushed."""
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -103,6 +104,27 @@ def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_
     trial.belt.poll()
     assert trial.belt.known()
     assert trial.troubles == [(False, "the encoder did not answer for 60 ms"), (True, "the encoder answers again")]
+
+
+@pytest.mark.parametrize("said", [None, "12", math.nan, math.inf, 10**400], ids=lambda said: str(said)[:4])
+def test_what_is_no_finite_number_is_no_answer_and_pushes_nothing_aside(
+    said: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial()
+    trial.run(0.1, 500)
+    read = trial.wheel.read
+    with monkeypatch.context() as patch:
+        patch.setattr(trial.wheel, "read", lambda: said)
+        trial.belt.poll()
+        assert trial.belt.position_mm(trial.clock.now()) == pytest.approx(47.5, abs=0.2), "one of them is passed over"
+        for _ in range(SILENT_POLLS):
+            trial.belt.poll()
+        assert not trial.belt.known()
+        assert "the encoder does not answer" in trial.troubles[0][1]
+    assert trial.wheel.read == read
+    trial.belt.poll()
+    assert trial.belt.known()
+    assert [recovered for recovered, _ in trial.troubles] == [False, True]
 
 
 def test_where_the_belt_was_while_its_encoder_said_nothing_is_a_guess() -> None:
