@@ -19,6 +19,9 @@ SPEED_OVER_S = 0.1  # the speed that pictures show is that over so long
 CHANGED = 0.1  # a change by less than this share of the configured speed is none
 
 
+Sample = tuple[float, float]  # a moment and the position then
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the belt is at a moment: position_mm, and what it rests on.
@@ -94,7 +97,7 @@ class SampledBelt:
 
     def __init__(self, window_s: float = 0.05, keep_s: float = 10.0) -> None:
         self._window_s, self._keep_s = window_s, keep_s
-        self._samples: deque[tuple[float, float]] = deque()
+        self._samples: deque[Sample] = deque()
         self._told: tuple[float, float, float] | None = None  # moment, place and speed when it last changed
         self._lock = threading.Lock()
 
@@ -109,15 +112,7 @@ class SampledBelt:
 
     def position_mm(self, at: float) -> float:
         with self._lock:
-            if not self._samples:
-                return 0.0
-            before, after = self._around(at)
-            if before and after:
-                (before_at, before_mm), (after_at, after_mm) = before, after
-                return before_mm + (at - before_at) / (after_at - before_at) * (after_mm - before_mm)
-            if before:
-                return before[1] + (at - before[0]) * self._slope()
-            return self._samples[0][1]
+            return self._between(at, *self._around(at))
 
     def place(self, at: float) -> Place:
         return Place(self.position_mm(at))
@@ -157,7 +152,16 @@ class SampledBelt:
         self._told = (at, place, speed)
         return False
 
-    def _around(self, at: float) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    def _between(self, at: float, before: Sample | None, after: Sample | None) -> float:
+        """The position at a moment by the samples around it; the lock is held."""
+        if before and after:
+            (before_at, before_mm), (after_at, after_mm) = before, after
+            return before_mm + (at - before_at) / (after_at - before_at) * (after_mm - before_mm)
+        if before:
+            return before[1] + (at - before[0]) * self._slope()
+        return after[1] if after else 0.0
+
+    def _around(self, at: float) -> tuple[Sample | None, Sample | None]:
         """The last sample up to a moment and the first one after it, where there are; the lock is held."""
         after = None
         for sample in reversed(self._samples):

@@ -85,9 +85,9 @@ class EncoderBelt(SampledBelt):
 
     def place(self, at: float) -> Place:
         """What lies between two answers too far apart, before the first, or too long after the last is a guess."""
-        position_mm = self.position_mm(at)
         with self._lock:
             before, after = self._around(at)
+            position_mm = self._between(at, before, after)
         told_s = (after[0] if after else at) - (before[0] if before else -math.inf)
         return Place(position_mm, sure=told_s < self._patience_s, final=after is not None)
 
