@@ -52,19 +52,24 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     assert not same(first, other)
 
 
+def interrupt_in_epoch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next fit is interrupted before an epoch, counted from 1, is judged and kept."""
+    real, judged = fit_module.judge, []
+
+    def judge(*arguments: object) -> object:
+        judged.append(arguments)
+        if len(judged) == number:
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(fit_module, "judge", judge)
+
+
 def test_an_interrupted_run_resumes_to_the_very_same_weights(
     dataset: Dataset, tmp_path: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = fit(dataset, QUICK, tmp_path / "whole", progress)
-    real, calls = fit_module.judge, []
-
-    def interrupted_in_epoch_two(*arguments: object) -> object:
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fit_module, "judge", interrupted_in_epoch_two)
+    interrupt_in_epoch(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(dataset, QUICK, tmp_path / "cut", progress)
     assert len(json.loads((tmp_path / "cut" / "history.json").read_text())) == 1
@@ -137,15 +142,7 @@ def test_stage_one_trains_the_head_and_leaves_the_backbone_as_it_was(
     settings = QUICK.model_copy(update={"head_epochs": 2, "epochs": 1})
     torch.manual_seed(settings.seed)
     before = build_network("simple_cnn", len(dataset.classes)).state_dict()
-    real, judged = fit_module.judge, []
-
-    def stopped_in_stage_two(*arguments: object) -> object:
-        judged.append(arguments)
-        if len(judged) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(fit_module, "judge", stopped_in_stage_two)
+    interrupt_in_epoch(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(dataset, settings, tmp_path, progress)
     after = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["network"]
