@@ -18,7 +18,7 @@ from time import perf_counter
 
 import cv2
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.engines import Engine, cores, installed, open_engine
 from edge.errors import ModelError
@@ -35,6 +35,7 @@ BATCHES = (2, 4, 8)
 GAIN = 0.95  # a batch must make a picture cheaper by this factor to be worth its wait
 KEPT = 64  # measurements that the cache folder holds
 LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "openvino")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 class Measured(BaseModel):
@@ -55,8 +56,8 @@ class Choice(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     provider: str
-    threads: int
-    batch: int = 1
+    threads: int = Field(ge=1)
+    batch: int = Field(default=1, ge=1)
     measured: tuple[Measured, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -71,22 +72,30 @@ class Choice(BaseModel):
         return f"{chosen}, up to {self.batch} a call; measured p50/p99 beside a busy eye: {said}"
 
 
-def choose(data: bytes, size: tuple[int, int], provider: str, threads: int, folder: Path | None = None) -> Choice:
+def choose(
+    data: bytes, size: tuple[int, int], provider: str, threads: int, folder: Path | None = None, anew: bool = False
+) -> Choice:
     """The engine for the bytes of a verified model file whose input is size, (height, width).
 
     provider is a name or "auto", threads a number or 0: what is left open is measured. folder is where
     measurements are kept, by default the user's cache folder; one that cannot be written costs a
-    measurement at every start. Raises ModelError when no engine can run the file.
+    measurement at every start, and anew makes one whatever is kept. Raises ModelError when no engine can
+    run the file.
     """
     if provider != "auto" and threads:
         return Choice(provider=provider, threads=threads)
     folder = folder or cache_folder()
-    path = folder / f"{_key(data, provider, threads)}.json"
-    if (known := _remembered(path)) is not None:
+    path = folder and folder / f"{_key(data, provider, threads)}.json"
+    if path and not anew and (known := _remembered(path)) is not None:
         return known
     _log.info("measuring which engine is the fastest for this model, once; it takes up to %.0f s", MOST_S)
     choice = measure(data, size, candidates(provider, threads))
-    _remember(path, choice)
+    for one in choice.left_out:
+        _log.info("not to be had: %s", one)
+    if path:
+        _remember(path, choice)
+    else:
+        _cannot_keep("the user's cache folder", "the user has no home and XDG_CACHE_HOME names no folder")
     return choice
 
 
@@ -121,9 +130,14 @@ def measure(data: bytes, size: tuple[int, int], among: Sequence[tuple[str, int]]
     )
 
 
-def cache_folder() -> Path:
-    """Where measurements are kept (XDG Base Directory Specification)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "sortline"
+def cache_folder() -> Path | None:
+    """Where measurements are kept (XDG Base Directory Specification); None for a user who has no home."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if named.is_absolute():  # one that is not is to be passed over, says the specification
+        return named / "sortline"
+    with suppress(RuntimeError):  # a service's or a container's user may be a bare number
+        return Path("~/.cache").expanduser() / "sortline"
+    return None
 
 
 def candidates(provider: str = "auto", threads: int = 0) -> list[tuple[str, int]]:
@@ -212,7 +226,7 @@ def _version(name: str) -> str:
 def _processor() -> str:
     """The processor's name and what it can do, as Linux tells them; elsewhere nothing."""
     with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
         kept = {line.partition(":")[0].strip(): line for line in reversed(lines)}
         return "\n".join(kept.get(key, "") for key in ("model name", "flags", "Features", "CPU part"))
     return ""
@@ -223,21 +237,25 @@ def _remembered(path: Path) -> Choice | None:
         choice = Choice.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return choice if choice.provider in installed() else None
+    return choice if choice.measured and choice.provider in installed() else None
 
 
 def _remember(path: Path, choice: Choice) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", delete=False, encoding="utf-8") as file:
-            file.write(choice.model_dump_json(indent=1))
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # nothing half written stays, or is read
+            whole = Path(folder) / path.name
+            whole.write_text(choice.model_dump_json(indent=1), encoding="utf-8")
+            whole.replace(path)
         kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime, reverse=True)
         for old in kept[KEPT:]:
             old.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("%s: cannot keep the measurement of engines (%s); it is made again at the next start",
-                     path.parent, error.strerror)  # fmt: skip
+        _cannot_keep(path.parent, error.strerror)
+
+
+def _cannot_keep(where: object, reason: object) -> None:
+    _log.warning("%s: cannot keep the measurement of engines (%s); it is made again at the next start", where, reason)
 
 
 def _threads(count: int) -> str:

@@ -179,6 +179,9 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
                 line.play(stop, options.seconds or None)
             else:
                 line.start()
+                print(
+                    f"sortline: {config.model.path} runs on {line.classifier.choice.why}", file=sys.stderr, flush=True
+                )
                 if line.url:
                     print(f"sortline: the page is at {line.url} (Ctrl-C ends)", file=sys.stderr, flush=True)
                 _watch(line, stop, options.seconds)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from edge.card import FORMAT, METADATA_KEY, ClassPurity, ModelCard, Purity, Resize
-from edge.choice import choose
+from edge.choice import Choice, choose
 from edge.engines import Engine, OnnxRuntime, open_engine, reason_of
 from edge.errors import ModelError
 from edge.graph import MOST_BYTES, check_graph
@@ -100,11 +100,15 @@ class Classifier:
             raise ModelError(f"{self.path}: has a name or a card that is not UTF-8") from None
         if provider != "auto":
             threads = threads or 1
-        choice = self.choice = self._named(lambda: choose(data, (self.card.height, self.card.width), provider, threads))
-        self.provider, self.threads, self.batch = choice.provider, choice.threads, choice.batch
-        if (choice.provider, choice.threads) != (verifier.provider, verifier.threads):
-            self._engine = self._named(lambda: open_engine(data, choice.provider, choice.threads, parallel))
-            self._try(self.card)
+        size = (self.card.height, self.card.width)
+        choice = self._named(lambda: choose(data, size, provider, threads))
+        try:
+            self._use(choice, data, parallel)
+        except ModelError:
+            if not choice.measured:  # the configuration names it: nothing else is to be taken in its place
+                raise
+            # It was remembered, and is gone: a card that was taken out, a driver that was taken off.
+            self._use(self._named(lambda: choose(data, size, provider, threads, anew=True)), data, parallel)
         novelty = self.card.novelty
         self._novelty = (*novelty.arrays(), np.array(novelty.limits, np.float32)) if novelty else None
         self._thresholds = np.array([self.card.thresholds.get(name, 0.0) for name in self.card.classes])
@@ -162,6 +166,14 @@ class Classifier:
             known=bool(not strange and confidence >= self._thresholds[best]),
             strange=strange,
         )
+
+    def _use(self, choice: Choice, data: bytes, parallel: int) -> None:
+        """Takes the chosen engine in place of the one that is there, once it has run."""
+        if (choice.provider, choice.threads) != (self._engine.provider, self._engine.threads):
+            self._engine = self._named(lambda: open_engine(data, choice.provider, choice.threads, parallel))
+            self._try(self.card)
+        self.choice = choice
+        self.provider, self.threads, self.batch = choice.provider, choice.threads, choice.batch
 
     def _named(self, load: Callable[[], Made]) -> Made:
         """What load returns; its ModelError begins with the file's name."""

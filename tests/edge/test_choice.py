@@ -2,6 +2,8 @@
 
 import json
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,14 +53,106 @@ def test_an_engine_that_cannot_run_the_file_is_left_out_and_named(tmp_path: Path
         measure(data, (32, 32), [("tensorrt", 1)])
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"provider": "abacus", "threads": 1}', b'{"provider": "cpu"}'])
+class Pretended:
+    """An engine such as no test machine has for sure: `takes` says how long a call lasts, by its number and size."""
+
+    def __init__(self, provider: str, takes: Callable[[int, int], float]) -> None:
+        self.provider, self.threads = provider, 1
+        self._takes, self._calls = takes, 0
+
+    def run(self, pixels: np.ndarray) -> list[np.ndarray]:
+        self._calls += 1
+        time.sleep(self._takes(self._calls, len(pixels)))
+        return []
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, **engines: Callable[[int, int], float]) -> list[tuple[str, int]]:
+    """Has these engines alone installed, by name; returns them as candidates."""
+    monkeypatch.setattr("edge.choice.open_engine", lambda data, name, threads: Pretended(name, engines[name]))
+    return [(name, 1) for name in engines]
+
+
+def test_an_engine_that_is_now_and_then_slow_is_not_chosen_though_it_is_the_fastest_mostly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moody_and_steady = pretend(
+        monkeypatch, moody=lambda call, _: 0.25 if call % 12 == 5 else 0.001, steady=lambda *_: 0.004
+    )
+    choice = measure(b"", (32, 32), moody_and_steady)
+    p50 = {one.provider: one.p50_ms for one in choice.measured}
+    assert p50["moody"] < p50["steady"]
+    assert choice.provider == "steady"
+
+
+@pytest.mark.parametrize(("each_s", "batch"), [(0.0, 8), (0.02, 1)])
+def test_pictures_go_together_as_far_as_that_makes_each_of_them_cheaper(
+    each_s: float, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only = pretend(monkeypatch, only=lambda _, pictures: 0.02 if not each_s else each_s * pictures)
+    assert measure(b"", (32, 32), only).batch == batch
+
+
+def test_another_library_or_processor_is_measured_anew_and_the_first_is_still_remembered(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_model(tmp_path / "m.onnx")
+    Classifier(path)
+    (tmp_path / "cpuinfo").write_text("model name : another processor\nflags : fpu\n")
+    for kept, place, other in (
+        (2, "edge.choice.CPUINFO", tmp_path / "cpuinfo"),
+        (3, "edge.choice.version", lambda name: "99.0"),
+        (4, "edge.choice.cores", lambda: 1),
+    ):
+        monkeypatch.setattr(place, other)
+        Classifier(path)
+        assert len(list(cache.glob("*.json"))) == kept, place
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent))
+    Classifier(path)
+    assert len(list(cache.glob("*.json"))) == 4
+
+
+def test_a_remembered_engine_that_is_gone_is_measured_anew(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library still lists it, as onnxruntime-gpu does where the card was taken out or its driver taken off."""
+    monkeypatch.setattr("edge.choice.installed", lambda: ("cpu", "coreml"))
+    path = write_model(tmp_path / "m.onnx")
+    Classifier(path)
+    (kept,) = cache.glob("*.json")
+    kept.write_text(json.dumps({**json.loads(kept.read_text()), "provider": "coreml"}))
+    again = Classifier(path)
+    assert again.provider == again.choice.provider == "cpu"
+    assert any(one.startswith("coreml with 1 thread: ") for one in again.choice.left_out)
+    assert json.loads(kept.read_text())["provider"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(
+            b"",
+            b"{",
+            b'{"provider": "abacus", "threads": 1}',
+            b'{"provider": "cpu"}',
+            b'{"provider": "cpu", "threads": 1}',
+        ),
+        b'{"provider": "cpu", "threads": -3, "measured": [{"provider": "cpu", "threads": -3, "p50_ms": 1, "p99_ms": 1, '
+        b'"runs": 1}]}',
+        b'{"provider": "cpu", "threads": 1, "batch": 0, "measured": [{"provider": "cpu", "threads": 1, "p50_ms": 1, '
+        b'"p99_ms": 1, "runs": 1}]}',
+    ],
+)
 def test_a_damaged_memory_is_measured_again(tmp_path: Path, cache: Path, content: bytes) -> None:
     path = write_model(tmp_path / "m.onnx")
     Classifier(path)
     (kept,) = cache.glob("*.json")
     kept.write_bytes(content)
     assert Classifier(path).choice.measured
-    assert json.loads(kept.read_text())["measured"]
+    again = json.loads(kept.read_text())
+    assert again["measured"]
+    assert again["batch"] >= 1
+    assert list(cache.iterdir()) == [kept], "nothing half written is left"
 
 
 def test_a_cache_folder_that_cannot_be_written_costs_a_measurement_and_nothing_else(
@@ -69,6 +163,37 @@ def test_a_cache_folder_that_cannot_be_written_costs_a_measurement_and_nothing_e
     in_the_way.write_text("a file, not a folder")
     assert choose(data, (32, 32), "auto", 0, in_the_way).measured
     assert "cannot keep the measurement" in caplog.text
+
+
+@pytest.mark.parametrize("named", ["", "not/whole"])
+def test_a_user_without_a_home_has_it_measured_at_every_start(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a container's user that is a bare number; a cache folder that is no whole path is none."""
+
+    def none(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", none)
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    monkeypatch.chdir(tmp_path)
+    assert Classifier(write_model(tmp_path / "m.onnx")).choice.measured
+    assert "cannot keep the measurement of engines (the user has no home" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+
+
+def test_threads_that_have_nothing_to_do_take_nothing_from_the_line() -> None:
+    """Processor time, which other programs do not lengthen, of a model that is asked every 20 ms."""
+    spent = {}
+    for threads in (1, 2):
+        engine = Classifier(bundled_model(), "cpu", threads)
+        pixels = np.zeros((1, engine.card.height, engine.card.width, 3), np.uint8)
+        began = time.process_time()
+        for _ in range(30):
+            engine.run(pixels)
+            time.sleep(0.02)
+        spent[threads] = time.process_time() - began
+    assert spent[2] < 3 * spent[1], "threads that spin while they wait take many times as much"
 
 
 def test_what_the_configuration_names_is_not_measured(tmp_path: Path, cache: Path) -> None:

@@ -1,6 +1,8 @@
 """The whole line: camera to diverter, every item decided once and ended once."""
 
+import hashlib
 import json
+import logging
 import sqlite3
 import threading
 import time
@@ -15,6 +17,7 @@ from edge.camera import CameraSettings, Shot
 from edge.clock import Clock, VirtualClock
 from edge.config import LineConfig
 from edge.errors import ConfigError, ModelError, SortlineError
+from edge.facts import facts_of
 from edge.line import Line
 from edge.orders import obey
 from edge.records import Decision, Frame
@@ -267,13 +270,34 @@ def wait_for(what: Callable[[], object]) -> None:
 
 def test_decisions_and_journal_are_complete_when_the_line_has_stopped(model: Path, tmp_path: Path) -> None:
     path = tmp_path / "decisions.jsonl"
-    played(config(model, journal={"path": str(tmp_path / "line.db")}), decisions_path=path)
+    line, _ = played(config(model, journal={"path": str(tmp_path / "line.db")}), decisions_path=path)
     written = [json.loads(text) for text in path.read_text().splitlines()]
     assert sorted(one["item_id"] for one in written) == list(range(1, 9))
     assert set(written[0]) == {
         "item_id", "lane", "label", "confidence", "probabilities", "reason", "frame_seq", "captured_at",
         "decided_at", "fire_at", "position_mm", "box", "model_sha256",
     }  # fmt: skip
+    sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
+    assert {one["model_sha256"] for one in written} == {sha256}
+    with sqlite3.connect(tmp_path / "line.db") as database:
+        of_each = "SELECT sha256, count(*) FROM decisions JOIN runs ON runs.id = decisions.run GROUP BY sha256"
+        assert database.execute(of_each).fetchall() == [(sha256, 8)]
+    assert line.classifier.sha256 == sha256
+
+
+def test_which_engine_runs_the_model_and_why_is_logged_and_told_to_the_page(
+    model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sortline"):
+        line, _ = played(config(model))
+    why = line.classifier.choice.why
+    assert "measured p50/p99 beside a busy eye: " in why
+    assert f"{model}: {why}" in caplog.messages
+    about = facts_of(line.config, line.classifier)["model"]
+    assert (about["why"], about["sha256"]) == (why, line.classifier.sha256)
+    named = line.config.model.model_copy(update={"provider": "cpu"})
+    forced, _ = played(line.config.model_copy(update={"model": named}))
+    assert forced.classifier.choice.why == "cpu with 1 thread, as the configuration says"
 
 
 def test_a_clip_at_its_own_rate_ends_by_itself_with_every_item_at_its_end(model: Path) -> None:

@@ -1,6 +1,7 @@
 """Cameras under the whole line: late ones, dead ones, two at a time, and a classifier that is too slow for them."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from statistics import median
 
 import pytest
 
+from edge.bench.machine import children, process_cpu_s
 from edge.camera.grabber import FrameGrabber
 from edge.config import LineConfig
 from edge.line import Line
@@ -62,6 +64,51 @@ def test_a_line_starts_without_its_camera_says_so_and_takes_it_up_when_it_appear
         assert until(lambda: line.frames > 5)
         assert until(lambda: status(f"{line.url}readyz") == 200)
         assert line.herald.recent[-1].recovered
+
+
+@pytest.mark.parametrize("speaks", [False, True])
+def test_a_line_whose_camera_is_away_leaves_the_machine_alone(speaks: bool, tmp_path: Path) -> None:
+    """Both processes together, in processor time, which other programs do not lengthen: at most 2 % of a core."""
+    if process_cpu_s(os.getpid()) is None:
+        pytest.skip("needs Linux's /proc")
+    with mute_server() as port:
+        write_model(tmp_path / "m.onnx", size=96)
+        (tmp_path / "line.toml").write_text(
+            f"""
+            [model]
+            path = "m.onnx"
+            [camera]
+            source = "rtsp://127.0.0.1:{port if speaks else 9}/x"
+            [belt]
+            pixels_per_mm = 1
+            speed_mm_s = 100
+            [[lanes]]
+            name = "rest"
+            default = true
+            [web]
+            port = 0
+            """
+        )
+        words = [sys.executable, "-m", "edge.cli", "run", str(tmp_path / "line.toml")]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as line:
+            try:
+                assert line.stderr
+                url = next(
+                    word for said in line.stderr if "the page is at" in said for word in said.split() if "://" in word
+                )
+                assert until(lambda: status(f"{url}healthz") == 200)
+                assert until(lambda: status(f"{url}readyz") == 503)
+                assert len(children(line.pid)) >= 1, "the web side is a process of its own"
+                for _ in range(4):  # what a start still has to do comes to its end
+                    before = {one: process_cpu_s(one) or 0.0 for one in (line.pid, *children(line.pid))}
+                    time.sleep(4.0)
+                    after = {one: process_cpu_s(one) or 0.0 for one in (line.pid, *children(line.pid))}
+                    spent = sum(now - before.get(one, 0.0) for one, now in after.items())
+                    if spent <= 0.02 * 4.0:
+                        break
+                assert spent <= 0.02 * 4.0
+            finally:
+                line.terminate()
 
 
 def test_check_says_that_a_camera_never_answers_within_its_timeouts_and_exits_1(tmp_path: Path) -> None:

@@ -205,6 +205,8 @@ def test_the_page_lives_and_complains_of_nothing(page: Any, belt: Belt) -> None:
     )
     assert tag == [box, "red"]
     assert text(page, "model-name") == "colours 1, on cpu"
+    file_and_why = page.execute_script("return document.getElementById('model-file').textContent")
+    assert file_and_why == f"SHA-256 {'0' * 64}\nit was asked for"
     until(lambda: counts(page) == {lane: found["items"] for lane, found in belt.newest["lanes"].items()})
     bars = page.execute_script("return document.querySelectorAll('#histogram .bar-of').length")
     assert bars >= 6
