@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--model", type=Path, metavar="MODEL.onnx", help="another model than the bundled one")
     bench.add_argument("--against", type=Path, metavar="OTHER.onnx", help="a second model to time in the same turns")
     bench.add_argument(
+        "--floats", type=Path, metavar="CORE.onnx", help="--model's network before its pre-processing became part of it"
+    )
+    bench.add_argument(
         "--items", type=Path, metavar="DIR", help="class folders of pictures that --model knows, for --scenario belt"
     )
     bench.add_argument("--effort", type=_effort, default=1.0, help="the share of the usual measuring time (default: 1)")
@@ -256,7 +259,7 @@ def _bench(options: argparse.Namespace) -> int:
     _writable(options.json, "--json")
     return run_bench(
         options.scenario, options.model, options.json,
-        items=options.items, effort=options.effort, against=options.against,
+        items=options.items, effort=options.effort, against=options.against, floats=options.floats,
     )  # fmt: skip
 
 

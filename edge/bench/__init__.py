@@ -13,6 +13,7 @@ from typing import Any
 
 from edge.bench.belt import measure as measure_belt
 from edge.bench.camera import measure as measure_camera
+from edge.bench.floats import FloatNetwork
 from edge.bench.line import measure as measure_line
 from edge.bench.machine import Others, describe
 from edge.bench.model import measure as measure_model
@@ -55,6 +56,7 @@ def run_bench(
     items: Path | None = None,
     effort: float = 1.0,
     against: Path | None = None,
+    floats: Path | None = None,
 ) -> int:
     """Measures the named scenarios, without names all of them but `soak`, and prints a table for each.
 
@@ -63,7 +65,8 @@ def run_bench(
     gets everything, and is written anew after each scenario, so that a run that is cut short leaves what it
     had. effort is the share of the usual measuring time (1 takes about eight minutes for all).
 
-    against is a second model file; the scenario `model` measures it in the same turns.
+    against is a second model file; the scenario `model` measures it in the same turns. floats is the network
+    of model as it was before its pre-processing became part of it, which is measured there too.
 
     Returns 0, or 1 when a scenario could not be measured; a bar that does not hold is a finding, not a
     failure. Raises ConfigError for a name that is no scenario, ModelError for a file that is no model.
@@ -74,6 +77,10 @@ def run_bench(
     card = classifier.card
     if against is not None:
         against = Classifier(against.resolve(), "cpu").path
+    if floats is not None:
+        if "calibration" in card.quantization:
+            raise ConfigError(f"--floats: {model} computes in integers; hold the fp32 file of its run against {floats}")
+        FloatNetwork(floats, card.height, card.width)
     _check_items(items, card.classes)
     screen = Screen()
     about_machine = describe()
@@ -98,7 +105,7 @@ def run_bench(
         started, others = perf_counter(), Others()
         try:
             with screen.progress(name) as say:
-                findings = SCENARIOS[name](Bench(model, card.classes, effort, say, against, items))
+                findings = SCENARIOS[name](Bench(model, card.classes, effort, say, against, items, floats))
         except SortlineError as error:
             screen.failed(name, error)
             content["scenarios"][name] = {"failed": str(error)}

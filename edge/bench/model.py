@@ -11,6 +11,7 @@ import numpy as np
 
 from edge.bench.eager import Eager, network_of
 from edge.bench.findings import Bar, Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
+from edge.bench.floats import FloatNetwork
 from edge.bench.peer import Peer, PeerError
 from edge.bench.scenario import Bench
 from edge.choice import Choice, busy_eye, candidates
@@ -22,6 +23,8 @@ SECONDS = 20.0
 EYE_SECONDS = 16.0
 AGAINST = "other file, cpu"  # what --against names
 TORCH = "torch, not exported"
+FLOATS = "the same network, fed ready-made floats"  # what --floats names
+TO_FLOATS = 1.03
 # EfficientNet-Lite0 at 224: of what a quantized file may take of the time that fp32 and torch do.
 LITE0, LITE0_SIZE = "efficientnet_lite0", 224
 TO_FP32, TO_TORCH = 0.60, 0.16
@@ -87,6 +90,10 @@ def measure(bench: Bench) -> Findings:
             other = stack.enter_context(Peer("the file to compare with", Engine, model=bench.against, provider="cpu"))
             others[AGAINST, 1] = _turn_of(other)
         card = Classifier(bench.model, "cpu").card
+        if bench.floats is not None:
+            size = {"height": card.height, "width": card.width}
+            floats = stack.enter_context(Peer("the network of floats", FloatNetwork, path=bench.floats, **size))
+            others[FLOATS, 1] = _turn_of(floats)
         if (network := network_of(card)) is not None:
             bench.say("starting torch")
             try:
@@ -103,7 +110,7 @@ def measure(bench: Bench) -> Findings:
     notes += [f"auto: {choice.why}.", *(f"auto left out {one}." for one in choice.left_out)]
     tables = (_table(measured), _choice_table(beside, choice))
     lite0 = card.training.get("network") == LITE0 and card.height == card.width == LITE0_SIZE
-    return Findings(tables, _bars(measured) if lite0 else (), tuple(notes))
+    return Findings(tables, _bars(measured, lite0), tuple(notes))
 
 
 def _turn_of(engine: Peer) -> Turn:
@@ -129,16 +136,17 @@ def _in_turns(bench: Bench, engines: dict[tuple[str, int], Turn]) -> dict[Key, R
     return rows
 
 
-def _bars(measured: dict[Key, Runs]) -> tuple[Bar, ...]:
+def _bars(measured: dict[Key, Runs], lite0: bool) -> tuple[Bar, ...]:
     """The file on the processor with one thread and one picture a call, against each of the others that was there."""
     medians = {key: percentile(runs.seconds, 0.5) for key, runs in measured.items()}
     own = medians.get(("cpu", 1, 1))
-    bars = (
-        Bar("to_fp32", "the file to the other one, which is taken for its fp32 form", None, TO_FP32, "x"),
-        Bar("to_torch", "the file to its network in torch", None, TO_TORCH, "x"),
-    )
-    bases = (medians.get((AGAINST, 1, 1)), medians.get((TORCH, 1, 1)))
-    return tuple(replace(bar, value=ratio(own, base)) for bar, base in zip(bars, bases, strict=True) if base)
+    bars = {
+        AGAINST: Bar("to_fp32", "the file to the other one, which is taken for its fp32 form", None, TO_FP32, "x"),
+        TORCH: Bar("to_torch", "the file to its network in torch", None, TO_TORCH, "x"),
+        FLOATS: Bar("to_floats", "the file, fed bytes, to its network fed ready-made floats", None, TO_FLOATS, "x"),
+    }
+    bases = {name: medians.get((name, 1, 1)) for name in bars if lite0 or name == FLOATS}
+    return tuple(replace(bars[name], value=ratio(own, base)) for name, base in bases.items() if base)
 
 
 def _beside_an_eye(bench: Bench, engines: dict[tuple[str, int], Peer]) -> dict[tuple[str, int], Runs]:

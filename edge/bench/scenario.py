@@ -19,6 +19,7 @@ class Bench:
     effort is the share of the usual measuring time: 1 for figures to rely on, less to see that all of
     it works. classes are the model's. say shows one line of progress.
     against is another model file to measure beside it, as the same network before its quantization.
+    floats is the model's network without its pre-processing, as edge.bench.floats takes it.
     items is a folder of class folders with pictures that the model knows.
     """
 
@@ -28,6 +29,7 @@ class Bench:
     say: Callable[[str], None]
     against: Path | None = None
     items: Path | None = None
+    floats: Path | None = None
 
     def seconds(self, usual: float) -> float:
         """How long to measure what usually takes so many seconds."""

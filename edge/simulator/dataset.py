@@ -1,8 +1,9 @@
 """Training pictures from the simulated belt: what the line's finder would hand to the model, with its class."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def draw(
     noise, speed, direction and scale, as large as they come or size x size pixels. foreign objects go
     into the folder beside out whose name ends in -foreign, as they are no class. items is a folder of
     class folders with real pictures to cut the items from. The same seed draws the same pictures.
+    A picture's name says which belt it is of, as belt0003-00012.png: pictures of one belt share its light, blur
+    and noise, and a fair test is on other belts than the training (`--group '(belt[0-9]+)-'` of sortline-train).
     Raises ConfigError when out holds class folders already, SortlineError when it cannot be written to:
     then nothing of it stays.
     """
@@ -51,13 +54,14 @@ def draw(
         except OSError as error:
             raise SortlineError(f"{folder}: cannot be made ({error.strerror})") from None
     written: Counter[str] = Counter()
-    for label, crop in crops(seed, foreign / (foreign + per_class * len(labels)), items):
+    paths: list[Path] = []
+    for belt, label, crop in crops(seed, foreign / (foreign + per_class * len(labels)), items):
         if written[label] < wanted.get(label, 0):
-            path = folders[label] / f"{written[label]:05d}.png"
+            paths.append(folders[label] / f"belt{belt:04d}-{written[label]:05d}.png")
             try:
-                _write(path, crop if size is None else _resized(crop, size))
+                _write(paths[-1], crop if size is None else _resized(crop, size))
             except SortlineError:
-                _remove(folders, written)
+                _remove(paths, folders.values())
                 raise
             written[label] += 1
         if all(written[name] >= count for name, count in wanted.items()):
@@ -65,10 +69,13 @@ def draw(
     raise AssertionError("the belt never ends")
 
 
-def crops(seed: int, foreign: float = 0.0, items: Path | None = None) -> Iterator[tuple[str, np.ndarray]]:
-    """Endless (class, crop) pairs; a crop is uint8 [h, w, 3] BGR. foreign is the share of foreign objects."""
+def crops(seed: int, foreign: float = 0.0, items: Path | None = None) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Endless (belt, class, crop); belts count from 1, a crop is uint8 [h, w, 3] BGR.
+
+    foreign is the share of foreign objects.
+    """
     rng = np.random.default_rng(seed)
-    while True:
+    for belt in count(1):
         settings = SimulatorSettings.from_mapping(_belt(rng, foreign, items))
         world = World(settings)
         scene = Scene(world)
@@ -78,7 +85,7 @@ def crops(seed: int, foreign: float = 0.0, items: Path | None = None) -> Iterato
             picture = scene.draw(n * field_s)
             for item, box in scene.boxes(n * field_s):
                 found = _as_found(box, rng, settings)
-                yield item.label, cut(picture, found, MARGIN).copy()
+                yield belt, item.label, cut(picture, found, MARGIN).copy()
 
 
 def _belt(rng: np.random.Generator, foreign: float, items: Path | None) -> dict[str, Any]:
@@ -123,12 +130,12 @@ def _write(path: Path, crop: np.ndarray) -> None:
         raise SortlineError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _remove(folders: dict[str, Path], written: Counter[str]) -> None:
+def _remove(paths: Iterable[Path], folders: Iterable[Path]) -> None:
     """Takes back what was written: a part of a dataset would be taken for the whole."""
     with suppress(OSError):
-        for label, folder in folders.items():
-            for number in range(written[label]):
-                (folder / f"{number:05d}.png").unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for folder in folders:
             folder.rmdir()
 
 

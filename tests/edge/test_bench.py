@@ -28,7 +28,7 @@ from edge.cli import main
 from edge.config import LineConfig
 from edge.errors import ConfigError, ModelError
 from edge.simulator.arrivals import PARTS
-from tests.edge.tiny_model import write_model
+from tests.edge.tiny_model import FLOAT, write_model
 
 SHORT = 0.05  # the share of the usual measuring time
 
@@ -70,22 +70,44 @@ def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model:
     assert min(row["to_best"] for row in tables["auto"]["rows"]) == 1
 
 
-def test_another_file_and_torch_are_timed_in_the_same_turns_and_lite0_at_224_is_held_to_its_bars(
+def test_another_file_its_network_fed_floats_and_torch_are_timed_in_turns_and_lite0_at_224_is_held_to_its_bars(
     tmp_path: Path,
 ) -> None:
+    floats = write_model(tmp_path / "core.onnx", PARTS, card=False, input_type=FLOAT, input_shape=("N", 224, 224, 3))
     own = write_model(tmp_path / "own.onnx", PARTS, size=224, training={"network": "efficientnet_lite0"})
     path = tmp_path / "bench.json"
-    assert run_bench(["model"], own, path, effort=0.01, against=own) == 0
+    assert run_bench(["model"], own, path, effort=0.01, against=own, floats=floats) == 0
     found = json.loads(path.read_text())["scenarios"]["model"]
     rows = found["tables"]["model"]["rows"]
     assert [row["batch"] for row in rows if row["provider"].startswith("other file")] == [1, 4]
     assert found["bars"]["to_fp32"]["value"] > 0
+    fed = {row["batch"]: row["to_first_row"] for row in rows if row["provider"].endswith("fed ready-made floats")}
+    assert set(fed) == {1, 4}
+    assert (rows[0]["provider"], rows[0]["threads"], rows[0]["batch"]) == ("cpu", 1, 1)
+    assert found["bars"]["to_floats"]["value"] == pytest.approx(1 / fed[1])
+    assert found["bars"]["to_floats"]["at_most"] == 1.03
     if find_spec("torch") is None:
         return  # the edge alone: then nothing is said of torch
     torch = [row for row in rows if row["provider"].startswith("torch")]
     assert [row["batch"] for row in torch] == [1, 4]
     assert torch[0]["to_first_row"] == pytest.approx(1 / found["bars"]["to_torch"]["value"])
     assert found["bars"]["to_torch"]["holds"], "the file is no more than a mean and a matrix product"
+
+
+@pytest.mark.parametrize(
+    ("floats", "model", "says"),
+    [
+        ({"input_type": FLOAT, "size": 64}, {}, "must have one input, float32 [N, 3, 32, 32]; it has pixels"),
+        ({}, {}, "it has pixels: tensor(uint8) ['N', 32, 32, 3]"),
+        ({"input_type": FLOAT}, {"quantization": {"calibration": "minmax"}}, "own.onnx computes in integers"),
+    ],
+)
+def test_a_network_that_a_file_cannot_be_held_against_is_refused(
+    floats: dict[str, Any], model: dict[str, Any], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, core = write_model(tmp_path / "own.onnx", PARTS, **model), write_model(tmp_path / "core.onnx", PARTS, **floats)
+    assert main(["bench", "--scenario", "model", "--model", str(own), "--floats", str(core)]) == 2
+    assert says in capsys.readouterr().err
 
 
 def test_torch_that_does_not_start_is_said_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,8 @@ def test_a_dataset_has_a_folder_a_class_and_the_foreign_objects_beside_it(tmp_pa
     assert sorted(folder.name for folder in (tmp_path / "parts").iterdir()) == CLASSES
     assert all(len(pictures(folder)) == 6 for folder in (tmp_path / "parts").iterdir())
     assert len(pictures(tmp_path / "parts-foreign")) == 4
+    for path in tmp_path.rglob("*.png"):
+        assert re.fullmatch(r"belt\d{4}-0000\d\.png", path.name), "the belt is what `--group` can go by"
 
 
 def test_the_same_seed_draws_the_same_pictures(tmp_path):
@@ -46,8 +49,15 @@ def test_crops_are_square_show_their_item_and_can_be_of_one_size(tmp_path):
             assert (middle.max(axis=2) > 20).mean() > 0.1, label
 
 
-def test_crops_vary_in_size_and_light():
-    some = [crop for (_, crop), _ in zip(crops(seed=3), range(120), strict=False)]
+def test_crops_vary_in_size_and_light_and_those_of_one_belt_are_alike_in_it():
+    drawn = [one for one, _ in zip(crops(seed=3), range(120), strict=False)]
+    some = [crop for _, _, crop in drawn]
+    shades: dict[int, list[float]] = {}
+    for belt, _, crop in drawn:
+        shades.setdefault(belt, []).append(float(np.median(crop[[0, -1]])))
+    assert list(shades) == list(range(1, len(shades) + 1))
+    within = np.mean([np.std(seen) for seen in shades.values()])
+    assert np.std([np.mean(seen) for seen in shades.values()]) > 1.5 * within
     assert all(abs(crop.shape[0] - crop.shape[1]) <= 1 for crop in some)
     sizes, lights = [crop.shape[0] for crop in some], [float(crop.mean()) for crop in some]
     assert max(sizes) > 1.8 * min(sizes)
