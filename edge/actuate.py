@@ -279,6 +279,9 @@ class Hand:
             self._missed(life, "output_stuck", self._hangs.sentence(actuation.output))
         elif life.doubtful:
             self._missed(life, "item_ambiguous", f"nobody can tell any more which of several items is item {item.id}")
+        elif life.adrift:
+            cause = f"the encoder's counter was set anew while item {item.id} was on the belt"
+            self._missed(life, "item_unplaced", cause)
         elif not item.placed:
             self._missed(life, "item_unplaced", f"nobody knew where the belt was whenever item {item.id} was seen")
         elif other := self.neighbour(item, lane.name):

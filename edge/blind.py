@@ -1,5 +1,6 @@
 """Stretches of belt that went by while too few pictures were taken: nobody knows what lies on them."""
 
+import math
 from collections import deque
 
 ENOUGH = 3  # pictures in which a thing must be seen to be known as an item
@@ -18,9 +19,19 @@ class BlindStretches:
         self._stretches: deque[tuple[float, float]] = deque(maxlen=KEPT)
         self._farthest: list[float] = []  # where the belt stood in the pictures that show its most upstream part
         self._half_mm = 0.0
+        self._anew = False
+
+    def counted_anew(self) -> None:
+        """Nobody knows any more where things lie that were seen before: what the next picture shows is known."""
+        self._anew = True
 
     def saw(self, position_mm: float, half_mm: float) -> None:
         """A picture was looked at that was taken where the belt stood at a position."""
+        if self._anew:
+            self._anew = False
+            for known in (self._pictures, self._stretches, self._farthest):
+                known.clear()
+            self._stretches.append((-math.inf, position_mm - half_mm))
         self._pictures.append(position_mm)
         self._farthest, self._half_mm = sorted([*self._farthest, position_mm])[-ENOUGH:], half_mm
         if len(self._pictures) <= ENOUGH:

@@ -7,15 +7,19 @@ from time import perf_counter
 
 import numpy as np
 
+from edge.bounded import NotBack, within
 from edge.camera import redacted
 from edge.camera.probe import probe
 from edge.clock import MonotonicClock
 from edge.config import LineConfig
+from edge.encoders import EncoderSettings, counted
 from edge.errors import SortlineError
 from edge.journal import check_journal, check_pictures
 from edge.model import Classifier
-from edge.parts import eye_class, output_class
+from edge.parts import open_encoder, open_eye, open_output
 from edge.web.listen import listen, token_for, url_of
+
+ANSWER_S, CLOSE_S = 3.0, 1.0  # so long a part is waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +40,19 @@ def check_line(config: LineConfig, path: str | Path = "the configuration") -> It
     if config.model.shadow:
         yield _shadow(config.model.shadow)
     yield _camera(config)
+    if config.belt.encoder:
+        yield _encoder(config, config.belt.encoder)
     for name, settings in config.outputs.items():
         try:
-            output = output_class(settings.type)(name, settings)
+            output = open_output(name, settings)
             try:
-                yield Check(f"outputs.{name}", True, f"{settings.type}: {output.check()}")
+                yield Check(f"outputs.{name}", True, f"{settings.type}: {within(ANSWER_S, output.check, 'check()')}")
             finally:
-                output.close()
+                within(CLOSE_S, output.close, "close()")
         except SortlineError as error:
             yield Check(f"outputs.{name}", False, str(error))
+        except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
+            yield Check(f"outputs.{name}", False, f"{settings.type}: {_said_by(error)}")
     yield from _photo_eyes(config)
     if config.web.enabled:
         yield _web(config)
@@ -55,17 +63,45 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
     for name, settings in config.photo_eyes.items():
         part = f"photo-eye {name}"
         try:
-            eye = eye_class(settings.type)(settings, MonotonicClock())
+            eye = open_eye(settings, MonotonicClock(), part)
             try:
-                beam = (
-                    "" if not hasattr(eye, "read") else ", its beam is broken" if eye.read() else ", its beam is free"
-                )
+                beam = ""
+                if hasattr(eye, "read"):
+                    broken = within(ANSWER_S, eye.read, "read()")
+                    beam = f", its beam is {'broken' if broken else 'free'}"
                 yield Check(part, True, f"{settings.type}{beam}")
             finally:
                 if close := getattr(eye, "close", None):
-                    close()
-        except Exception as error:  # a photo-eye may be the user's own and raise anything
-            yield Check(part, False, f"{settings.type}: {error}")
+                    within(CLOSE_S, close, "close()")
+        except SortlineError as error:
+            yield Check(part, False, str(error))
+        except (Exception, SystemExit) as error:  # a photo-eye may be the user's own and raise anything
+            yield Check(part, False, f"{settings.type}: {_said_by(error)}")
+
+
+def _encoder(config: LineConfig, settings: EncoderSettings) -> Check:
+    """Makes the encoder and reads it once."""
+    try:
+        encoder = open_encoder(settings, MonotonicClock())
+        try:
+            if hasattr(encoder, "attach"):  # the wheel of a simulated belt, which there is only while the line runs
+                if str(config.camera.source).startswith("sim:"):
+                    return Check("encoder", True, f"{settings.type}: turns with the simulated belt")
+                return Check("encoder", False, f'{settings.type}: needs a simulated belt, camera.source = "sim:…"')
+            counts = within(ANSWER_S, lambda: counted(encoder.read()), "read()")
+        finally:
+            if close := getattr(encoder, "close", None):
+                within(CLOSE_S, close, "close()")
+    except SortlineError as error:
+        return Check("encoder", False, str(error))
+    except (Exception, SystemExit) as error:  # an encoder may be the user's own and raise anything
+        return Check("encoder", False, f"belt.encoder.type = {settings.type!r}: {_said_by(error)}")
+    return Check("encoder", True, f"{settings.type}: stands at {counts:g} counts")
+
+
+def _said_by(error: BaseException) -> str:
+    """An error of somebody's own code, for one who does not read Python."""
+    return str(error) if isinstance(error, NotBack) else f"{type(error).__name__}: {error}"
 
 
 def _model(config: LineConfig, path: str | Path) -> Check:

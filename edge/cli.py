@@ -20,6 +20,7 @@ from edge.errors import CameraError, ConfigError, ModelError, OutputError, Pictu
 from edge.logs import log_to_screen
 
 DEMO_SECONDS = 20.0
+LATE_KEYS = ("journal.", "belt.", "items.", "outputs.", "the photo-eye")  # what begins a sentence without the file
 WRONG_INPUT = (ConfigError, ModelError, PictureError)
 
 
@@ -142,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
     except ConfigError as error:
         # What only shows when the model is loaded or a file opened is told with the file's name too.
         said = str(error).replace("the configuration:", f"{options.config}:")
-        raise ConfigError(f"{options.config}: {said}" if said.startswith("journal.") else said) from None
+        raise ConfigError(f"{options.config}: {said}" if said.startswith(LATE_KEYS) else said) from None
     except CameraError as error:
         raise CameraError(f"{options.config}: camera.source: {error}") from None
     except (OutputError, WebError) as error:

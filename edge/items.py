@@ -102,6 +102,7 @@ class Tracker:
         self._last: Moment | None = None
         self.shown_at = -math.inf  # when known items last showed how the belt moves
         self._open: deque[Moment] = deque()  # those of which more may become known
+        self._placed: Moment | None = None  # the last one whose place is sure and final
         self._first = True
 
     @property
@@ -205,6 +206,13 @@ class Tracker:
             if not place.final and len(self._open) < MOST_OPEN:
                 break
             self._open.popleft()
+            if moment.sure:
+                self._placed = moment
+        if self._where and self._placed and not self._where(self._placed.at).sure:
+            # What was sure is not so any more: the belt is counted anew, and no earlier sighting tells a place on it.
+            self._placed = None
+            for track in self._tracks:
+                track.lose_place()
 
     def _stays(self, earlier: np.ndarray, since: np.ndarray) -> np.ndarray:
         """From which distance to which more than half of each track is still in sight, float [tracks, 2].

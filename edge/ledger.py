@@ -26,7 +26,8 @@ class Life:
     of no return, to be fired at its diverter, to pass the end of the belt, to await its output's word, or
     to be confirmed by a photo-eye behind its diverter. It is born bound for the default lane: an undecided
     item is never fired. pushed_at is when its push was handed to the output, exit_seen whether that eye has
-    seen it already. doubtful says that nobody can tell it from its neighbours any more: it is not pushed.
+    seen it already. doubtful says that nobody can tell it from its neighbours any more, adrift that nobody knows any
+    more how far the belt has carried it: it is not pushed.
     """
 
     item: Item
@@ -37,6 +38,7 @@ class Life:
     pushed_at: float = math.inf
     exit_seen: bool = False
     doubtful: bool = False
+    adrift: bool = False
     in_sight: bool = True
     classifying: int = 0
     crop: np.ndarray | None = None

@@ -31,7 +31,8 @@ from edge.camera.grabber import FrameGrabber
 from edge.clock import Clock, MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.decide import Waiting
-from edge.encoders import Encoder, EncoderBelt
+from edge.encoders import Encoder
+from edge.encoders.belt import FASTEST, EncoderBelt, Trouble
 from edge.eye import Eye
 from edge.eyes import TRIGGER, Edge
 from edge.eyes.watching import PhotoEyes
@@ -46,7 +47,7 @@ from edge.mind import Mind
 from edge.model import Classifier
 from edge.orders import obey
 from edge.outputs import Output
-from edge.parts import encoder_class, output_class
+from edge.parts import open_encoder, open_output
 from edge.permit import Permit
 from edge.play import Pace, Player, Polled
 from edge.priority import ask_for_precedence, hand_over_quickly, with_precedence
@@ -58,6 +59,11 @@ from edge.web.side import WebSide
 
 _log = logging.getLogger("sortline.line")
 
+BELT_UNKNOWN: dict[Trouble, str] = {
+    "encoder_silent": "nothing is pushed until it does",
+    "encoder_jump": "not believed: nothing is pushed until its counts go on evenly",
+    "encoder_reset": "it is counted on from there; everything on the belt goes to the default lane",
+}
 DRAIN_STEP_S = 0.01  # on a virtual clock, while the last views are classified
 FIRST_FRAME = "the first frame is processed"  # with --debug: what a cold start is measured to
 
@@ -119,7 +125,7 @@ class Line:
         self._blind = False
         try:
             for name, settings in config.outputs.items():
-                self.outputs[name] = output_class(settings.type)(name, settings)
+                self.outputs[name] = open_output(name, settings)
             self.herald = herald = Herald(
                 config,
                 self.classifier,
@@ -134,6 +140,8 @@ class Line:
                 self._web = herald.web = WebSide(config, self.facts(), self._on_command, herald.incident)
             self.photo_eyes = PhotoEyes(config.photo_eyes, self.clock, herald.tell, self._beam)
         except BaseException:
+            if isinstance(self.belt, EncoderBelt):
+                self.belt.stop()
             self._let_go()
             raise
         self.tell, self.labelled = herald.tell, herald.labelled
@@ -161,8 +169,11 @@ class Line:
         """The belt, whose position an encoder tells, or the pictures, or only its speed."""
         settings = self.config.belt
         if settings.encoder:
-            self.encoder = encoder_class(settings.encoder.type)(settings.encoder, self.clock)
-            return EncoderBelt(self.encoder, settings.encoder, self.clock, self._belt_changed, self._belt_trouble)
+            self.encoder = open_encoder(settings.encoder, self.clock)
+            return EncoderBelt(
+                self.encoder, settings.encoder, self.clock, self._belt_changed, self._belt_trouble, self._counted_anew,
+                settings.encoder.max_speed_mm_s or FASTEST * settings.speed_mm_s,
+            )  # fmt: skip
         if settings.position == "pictures":
             belt = PictureBelt(settings.speed_mm_s, self.started_at, self._belt_changed)
             self._gauge = PictureGauge(belt, self.config.items, settings)
@@ -396,9 +407,16 @@ class Line:
     def _belt_changed(self) -> None:
         self.hand.replan()
 
-    def _belt_trouble(self, recovered: bool, cause: str) -> None:
-        action = "pushes are made again" if recovered else "nothing is pushed until it does"
-        self.tell("encoder_silent", "belt", cause, action, recovered=recovered)
+    def _belt_trouble(self, name: Trouble, recovered: bool, cause: str) -> None:
+        action = "pushes are made again" if recovered else BELT_UNKNOWN[name]
+        self.tell(name, "belt", cause, action, recovered=recovered)
+
+    def _counted_anew(self) -> None:
+        """From here on the belt's place is reckoned anew: how far it has carried what is on it nobody knows."""
+        with self.ledger.lock:
+            self.hand.blind.counted_anew()
+            for life in self.ledger:
+                life.adrift = True
 
     def _on_command(self, command: dict[str, Any]) -> None:
         obey(self, command)
@@ -421,12 +439,13 @@ class Line:
         return facts_of(self.config, self.classifier)
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """Which parts are well: camera, model, outputs, and photo-eyes; each {"ok": bool, "text": sentence}."""
+        """Which parts are well: camera, model, outputs, encoder, photo-eyes; each {"ok": bool, "text": sentence}."""
         camera, eyes = self.grabber.stats(), len(self.config.photo_eyes)
         hearing = self.herald.trouble() if self.herald else None
         troubles = {
             "model": (self.mind.trouble(), "ready"),
             "outputs": (self.hand.trouble() or hearing, f"{len(self.outputs)} ready"),
+            **({"encoder": (self.belt.trouble(), "counting")} if isinstance(self.belt, EncoderBelt) else {}),
             **({"eyes": (self.photo_eyes.trouble(), f"{eyes} watching")} if eyes else {}),
         }
         return {

@@ -2,7 +2,7 @@
 
 import datetime
 import difflib
-import importlib
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -10,16 +10,20 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError, create_model
 
+from edge.bounded import NotBack, within
 from edge.camera import CameraSettings
-from edge.encoders import EncoderSettings
-from edge.errors import ConfigError
-from edge.eyes import ConfirmSettings, TriggerSettings
+from edge.clock import Clock
+from edge.encoders import Encoder, EncoderSettings
+from edge.errors import ConfigError, SortlineError
+from edge.eyes import ConfirmSettings, EyeSettings, TriggerSettings
+from edge.functions import load_name
 from edge.outputs import Output, OutputSettings
 from edge.settings import Settings
 
 SECRET = re.compile(r"(?i)source|pass|pwd|secret|token|auth")
 """Keys whose values are never shown."""
 
+OPEN_S = 5.0  # a part of the user's own is given so long to be made
 OUTPUT_TYPES = ("callback", "log")
 ENCODER_TYPES = ("modbus", "simulated")
 EYE_TYPES = ("callable", "gpio", "http", "modbus", "simulated")
@@ -51,19 +55,53 @@ def _part_class(
     return load_class(type_name, package, kind, what)
 
 
+def open_output(name: str, settings: OutputSettings) -> Output:
+    """An output, ready; raises ConfigError or OutputError when it cannot be made."""
+    key = f"outputs.{name}.type"
+    output: Output = _made(output_class(settings.type, key), "(name, settings)", (name, settings), key, settings.type)
+    return output
+
+
+def open_encoder(settings: EncoderSettings, clock: Clock) -> Encoder:
+    """An encoder, ready; raises ConfigError when it cannot be made, or its constructor does not come back."""
+    key = "belt.encoder.type"
+    encoder: Encoder = _made(encoder_class(settings.type), "(settings, clock)", (settings, clock), key, settings.type)
+    return encoder
+
+
+def open_eye(settings: EyeSettings, clock: Clock, table: str) -> Any:
+    """A photo-eye, ready; raises ConfigError when it cannot be made, or its constructor does not come back."""
+    kind = eye_class(settings.type, f"{table}.type")
+    return _made(kind, "(settings, clock)", (settings, clock), f"{table}.type", settings.type)
+
+
+def _made(kind: type[Any], takes: str, arguments: tuple[Any, ...], key: str, type_name: str) -> Any:
+    """A part of a class that may be the user's own: whatever goes wrong becomes one sentence that names the key."""
+    if ":" not in type_name:
+        return kind(*arguments)  # its own errors are sentences
+    what, name = f"{key} = {type_name!r}", kind.__name__
+    try:
+        inspect.signature(kind).bind(*arguments)
+    except TypeError as error:
+        raise ConfigError(f"{what}: its constructor must take {takes} ({error})") from error
+    except ValueError:  # a class written in C need not have a signature
+        pass
+    try:
+        return within(OPEN_S, lambda: kind(*arguments), f"{name}{takes}")
+    except SortlineError:
+        raise
+    except NotBack as error:
+        raise ConfigError(f"{what}: {error}") from None
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what}: {name}{takes} failed ({type(error).__name__}: {error})") from error
+
+
 def load_class(name: str, builtin: str, kind: type | None, what: str) -> type[Any]:
     """The class that a `type` key names: a built-in's file in the package builtin, or module:Class."""
     module_name, _, class_name = name.partition(":")
     if not class_name:
         module_name, class_name = f"{builtin}.{name}", name.capitalize()
-    try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
-        raise ConfigError(f"{what} = {name!r}: cannot be imported ({error})") from None
-    except (TypeError, ValueError, SyntaxError) as error:  # "..a:b", ":b", or a mistake in the user's own file
-        raise ConfigError(f"{what} = {name!r}: cannot be imported ({error})") from error
-    except AttributeError:
-        raise ConfigError(f"{what} = {name!r}: module {module_name} has no {class_name}") from None
+    found = load_name(module_name, class_name, f"{what} = {name!r}")
     if not isinstance(found, type) or (kind is not None and not issubclass(found, kind)):
         raise ConfigError(f"{what} = {name!r}: is not a class of the right kind")
     return found
@@ -113,7 +151,10 @@ def type_parts(content: dict[str, Any], problems: list[str]) -> None:
     """Replaces the tables of encoder and photo-eyes, where there are any, by the settings of their own classes."""
     belt, items, lanes = (content.get(key) for key in ("belt", "items", "lanes"))
     if isinstance(belt, dict) and "encoder" in belt:
-        encoder = _typed_part(belt["encoder"], "belt.encoder", encoder_class, ENCODER_TYPES, EncoderSettings, problems)
+        encoder = _typed_part(
+            belt["encoder"], "belt.encoder", encoder_class, ENCODER_TYPES, EncoderSettings, problems,
+            "an encoder", ("read",),
+        )  # fmt: skip
         content["belt"] = {**belt, "encoder": encoder}
     if isinstance(items, dict) and "trigger" in items:
         eye = _typed_part(items["trigger"], "items.trigger", eye_class, EYE_TYPES, TriggerSettings, problems)
@@ -134,6 +175,8 @@ def _typed_part(
     types: tuple[str, ...],
     base: type[Settings],
     problems: list[str],
+    a_part: str = "a photo-eye",
+    needs: tuple[str, ...] = ("read", "listen"),
 ) -> Settings | None:
     """Validates a table against base and the settings that the class named by its type brings, as one model."""
     if said := _untyped(table, key, types):
@@ -141,7 +184,12 @@ def _typed_part(
         return None
     settings = base
     try:
-        own = getattr(class_of(table["type"], f"{key}.type"), "Settings", base)
+        kind = class_of(table["type"], f"{key}.type")
+        if not any(callable(getattr(kind, name, None)) for name in needs):
+            raise ConfigError(
+                f"{key}.type = {table['type']!r}: is not {a_part}: its class must have {' or '.join(needs)}"
+            )
+        own = getattr(kind, "Settings", base)
         if not issubclass(base, own):
             settings = own if issubclass(own, base) else create_model(own.__name__, __base__=(own, base))
         return settings.model_validate(table)

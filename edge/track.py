@@ -124,6 +124,12 @@ class Track:
                 self._lengths.append(float(place[FRONT] - place[REAR]))
                 self._passes.append((now, _centre(place)))
 
+    def lose_place(self) -> None:
+        """No sighting up to now tells any more where on the belt it lies."""
+        self.seen.sure = False
+        for moment, _ in self._passes:
+            moment.sure = False
+
     def travels(self, belt_known: bool) -> bool:
         """Whether it has moved enough, and as an item would; belt_known says that the belt's speed is known."""
         if not (self.been_whole or self.place[CUT_EXIT]):

@@ -8,6 +8,7 @@ from collections import Counter
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from edge.encoders.belt import EncoderBelt
 from edge.finder import SEVERAL
 from edge.herald import Herald
 from edge.items import Tracked
@@ -193,6 +194,8 @@ class Watch:
     def _look_after(self) -> None:
         """Raises an incident when a part stops being well, and its recovery when it is well again."""
         line = self._line
+        if isinstance(line.belt, EncoderBelt):
+            line.belt.look_after()
         health = line.health()
         parts: tuple[tuple[str, Scope], ...] = (("model", "model"), ("outputs", "output"), ("eyes", "belt"))
         for part, scope in parts:

@@ -11,7 +11,7 @@ from edge.clock import Clock
 from edge.errors import ConfigError
 from edge.eyes import TRIGGER, Edge, EyeSettings
 from edge.herald import Tell
-from edge.parts import eye_class
+from edge.parts import open_eye
 from edge.priority import ask_for_precedence
 
 _log = logging.getLogger("sortline.eyes")
@@ -219,9 +219,10 @@ class PhotoEyes:
     def _open(self, name: str, settings: EyeSettings, tell: Tell, on_edge: Callable[[str, Edge], None]) -> PhotoEye:
         table = "items.trigger" if name == TRIGGER else f"the photo-eye of lane {name!r}"
         try:
-            eye = eye_class(settings.type)(settings, self._clock)
+            eye = open_eye(settings, self._clock, table)
         except ConfigError as error:
-            raise ConfigError(f"{table}: {error}") from None
+            said = str(error)
+            raise ConfigError(said if said.startswith(table) else f"{table}: {said}") from None
         if name == TRIGGER:
             blindness = "no item is seen until it answers again: everything goes to the default lane"
         else:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
-from edge.encoders import SILENT_POLLS, EncoderBelt, EncoderSettings
+from edge.encoders import EncoderSettings
+from edge.encoders.belt import SILENT_POLLS, EncoderBelt
 from edge.errors import ConfigError
 from edge.line import Line
 from tests.edge.tiny_model import write_model
@@ -33,15 +35,23 @@ class Wheel:
 class Trial:
     def __init__(self, counts_per_mm: float = 10.0) -> None:
         self.clock, self.wheel = VirtualClock(), Wheel()
-        self.changes = 0
-        self.troubles: list[tuple[bool, str]] = []
+        self.changes = self.anew = 0
+        self.troubles: list[tuple[str, bool, str]] = []
         settings = EncoderSettings(type="own", counts_per_mm=counts_per_mm, poll_ms=5)
         self.belt = EncoderBelt(
-            self.wheel, settings, self.clock, self._changed, lambda *said: self.troubles.append(said)
-        )
+            self.wheel, settings, self.clock, self._changed, lambda *said: self.troubles.append(said),
+            self._counted_anew, fastest_mm_s=2500,
+        )  # fmt: skip
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _counted_anew(self) -> None:
+        self.anew += 1
+
+    @property
+    def told(self) -> list[tuple[str, bool]]:
+        return [(name, recovered) for name, recovered, _ in self.troubles]
 
     def run(self, seconds: float, mm_s: float, counts_per_mm: float = 10.0) -> None:
         start, first = self.clock.now(), self.wheel.counts
@@ -89,8 +99,8 @@ def test_a_silent_encoder_is_told_once_and_its_recovery_too() -> None:
     trial.wheel.unplugged = False
     trial.belt.poll()
     assert trial.belt.known()
-    assert [recovered for recovered, _ in trial.troubles] == [False, True]
-    assert "no such device" in trial.troubles[0][1]
+    assert trial.told == [("encoder_silent", False), ("encoder_silent", True)]
+    assert "no such device" in trial.troubles[0][2]
 
 
 def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_back() -> None:
@@ -103,7 +113,10 @@ def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_
     assert trial.troubles == []
     trial.belt.poll()
     assert trial.belt.known()
-    assert trial.troubles == [(False, "the encoder did not answer for 60 ms"), (True, "the encoder answers again")]
+    assert trial.troubles == [
+        ("encoder_silent", False, "the encoder did not answer for 60 ms"),
+        ("encoder_silent", True, "the encoder answers again"),
+    ]
 
 
 @pytest.mark.parametrize("said", [None, "12", math.nan, math.inf, 10**400], ids=lambda said: str(said)[:4])
@@ -120,11 +133,107 @@ def test_what_is_no_finite_number_is_no_answer_and_pushes_nothing_aside(
         for _ in range(SILENT_POLLS):
             trial.belt.poll()
         assert not trial.belt.known()
-        assert "the encoder does not answer" in trial.troubles[0][1]
+        assert "the encoder does not answer" in trial.troubles[0][2]
     assert trial.wheel.read == read
     trial.belt.poll()
     assert trial.belt.known()
-    assert [recovered for recovered, _ in trial.troubles] == [False, True]
+    assert trial.told == [("encoder_silent", False), ("encoder_silent", True)]
+
+
+@pytest.mark.parametrize("said", [0, -(10**30), 10**300, 1e308, 1000 + 10 * 600], ids=lambda said: f"{said:.0e}")
+@pytest.mark.parametrize("times", [1, 60])
+def test_a_jump_that_no_belt_could_make_moves_nothing_and_is_told_once(
+    said: float, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Told 60 times it is 0.3 s of belt: by its mean speed alone the smallest of these jumps would be one in time."""
+    trial = Trial()
+    trial.belt.poll()
+    trial.run(0.5, 500)
+    with monkeypatch.context() as patch:
+        patch.setattr(trial.wheel, "read", lambda: said)
+        for _ in range(times):
+            trial.clock.advance(trial.clock.now() + 0.005)
+            trial.belt.poll()
+            assert trial.belt.position_mm(trial.clock.now()) == pytest.approx(500 * trial.clock.now(), abs=1)
+        assert trial.belt.known() == (times == 1), "as after any silence"
+        assert (trial.belt.trouble() is None) == (times == 1)
+        assert "max_speed_mm_s" in trial.troubles[0][2]
+    trial.wheel.counts += round(times * 0.005 * 500 * 10)
+    trial.run(1.5, 500)
+    assert trial.belt.position_mm(trial.clock.now()) == pytest.approx(500 * trial.clock.now(), abs=1)
+    assert trial.told == [("encoder_jump", False), ("encoder_jump", True)]
+    assert trial.anew == 0
+
+
+def test_a_counter_that_starts_again_at_0_is_taken_anew_once_it_goes_on_evenly() -> None:
+    trial = Trial()
+    trial.belt.poll()
+    trial.run(0.5, 500)
+    trial.wheel.counts = 0
+    trial.run(0.45, 500)
+    assert not trial.belt.known()
+    assert trial.anew == 0
+    was = trial.clock.now()
+    trial.run(0.55, 500)
+    assert trial.anew == 1
+    assert trial.belt.known()
+    assert trial.belt.position_mm(trial.clock.now()) == pytest.approx(750, abs=5), "as if it had gone on meanwhile"
+    assert not trial.belt.place(0.3).sure, "what was known then is of no use now"
+    assert not trial.belt.place(was).sure
+    assert trial.belt.place(trial.clock.now()).sure
+    trial.run(1, 500)
+    assert trial.told == [("encoder_jump", False), ("encoder_reset", False), ("encoder_jump", True)]
+
+
+def test_a_belt_that_runs_at_twice_its_speed_or_stops_and_reverses_is_believed() -> None:
+    trial = Trial()
+    trial.belt.poll()
+    for mm_s in (500, 1000, 0, -500, 500):
+        trial.run(0.3, mm_s)
+    assert trial.belt.position_mm(trial.clock.now()) == pytest.approx(450, abs=1)
+    assert trial.troubles == []
+
+
+def test_what_a_belt_ran_while_its_encoder_was_silent_is_believed_and_a_return_to_0_is_not() -> None:
+    trial = Trial()
+    trial.belt.poll()
+    trial.run(1.0, 500)
+    trial.clock.advance(3.0)
+    trial.wheel.counts += 10 * 1000
+    trial.belt.poll()
+    assert trial.belt.position_mm(3.0) == pytest.approx(1500, abs=1)
+    trial.clock.advance(6.0)
+    trial.wheel.counts = 0
+    trial.belt.poll()
+    assert "encoder_jump" in dict(trial.told)
+    assert not trial.belt.known()
+
+
+def test_an_encoder_that_hangs_is_told_while_it_does_by_who_looks_after_it() -> None:
+    trial = Trial()
+    trial.clock.advance(0.5)
+    trial.belt.look_after()
+    assert trial.troubles == [], "the first answer may take a moment"
+    trial.clock.advance(1.1)
+    trial.belt.look_after()
+    trial.belt.look_after()
+    assert trial.told == [("encoder_silent", False)]
+    assert trial.belt.trouble() == "it has not answered yet"
+    trial.belt.poll()
+    assert trial.told == [("encoder_silent", False), ("encoder_silent", True)]
+    assert trial.belt.trouble() is None
+    trial.clock.advance(1.2)
+    trial.belt.look_after()
+    assert trial.troubles[-1] == ("encoder_silent", False, "the encoder has not answered for 0.1 s")
+
+
+def test_counts_of_numpy_are_subtracted_without_wrapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    trial = Trial()
+    for step, said in enumerate((np.uint16(10), np.uint16(0))):
+        trial.clock.advance(0.005 * step)
+        monkeypatch.setattr(trial.wheel, "read", lambda said=said: said)
+        trial.belt.poll()
+    assert trial.belt.position_mm(0.005) == pytest.approx(-1)
 
 
 def test_where_the_belt_was_while_its_encoder_said_nothing_is_a_guess() -> None:
@@ -232,6 +341,39 @@ def test_what_was_seen_while_the_encoder_said_nothing_is_pushed_at_its_place_or_
     assert truth.pushes >= 20
     assert truth.wrong_pushes == 0
     assert max(off_mm) < 3
+    assert line.ledger.balanced()
+
+
+@pytest.mark.parametrize("fault", ["once 0", "300 mm further on"])
+def test_an_encoder_whose_counts_jump_never_leads_to_a_wrong_push(tmp_path: Path, fault: str) -> None:
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
+    source = "sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion=stop_and_go&period_s=2.5"
+    line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
+    wheel, herald = line.encoder, line.herald
+    assert wheel is not None
+    assert herald is not None
+    read, faulty = wheel.read, {"from": 4.0, "offset": 0}
+
+    def jumps() -> int:
+        counts = read()
+        if line.clock.now() >= faulty["from"]:
+            if fault == "once 0":
+                faulty["from"] += 0.7
+                return 0
+            faulty["from"] += 5
+            faulty["offset"] += 20 * 300
+        return counts + int(faulty["offset"])
+
+    wheel.read = jumps  # type: ignore[method-assign]
+    line.play(seconds=12)
+    line.stop()
+    truth = line.watch.truth()
+    assert truth is not None
+    assert truth["wrong_pushes"] == 0
+    assert truth["pushes"] >= 10
+    assert herald.incidents["encoder_jump"] > 0
+    assert herald.incidents["encoder_reset"] == (0 if fault == "once 0" else 2)
+    assert (herald.incidents["item_unplaced"] > 0) == (fault != "once 0")
     assert line.ledger.balanced()
 
 
