@@ -25,7 +25,7 @@ from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
 from edge.permit import Permit
-from edge.priority import ask_for_real_time
+from edge.priority import IN_HAND_S, ask_for_real_time, sleep_in_hand
 from edge.records import Actuation, Item, Outcome
 from edge.stats import Distribution
 from edge.worker import Worker
@@ -37,7 +37,7 @@ _log = logging.getLogger("sortline.actuate")
 DECIDE_AHEAD_S = 0.008
 # A push is handed to its output's thread so long ahead, which then sleeps until its moment: after the moment
 # only one thread has to wake, instead of two after each other.
-HAND_OVER_AHEAD_S = 0.004
+HAND_OVER_AHEAD_S = 0.006
 # An act this little before its moment is on time.
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
@@ -84,6 +84,7 @@ class Hand:
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
+        self._real_time = False
         self._due = {name: threading.Condition() for name in outputs}
         self._workers = {name: self._worker(name) for name in outputs}
         self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
@@ -225,6 +226,7 @@ class Hand:
     def _run(self) -> None:
         if refused := ask_for_real_time():
             _log.warning(refused)
+        self._real_time = not refused
         while True:
             with self._lock:
                 life = min(self._ledger, key=lambda one: one.due_at, default=None)
@@ -379,7 +381,11 @@ class Hand:
         return None
 
     def _await(self, actuation: Actuation, lead_s: float) -> bool:
-        """Sleeps until a push is due; False when the belt has slowed so much that the hand must take it back."""
+        """Sleeps until a push is due; False when the belt has slowed so much that the hand must take it back.
+
+        With real-time priority the last moments are slept with the interpreter in hand; without it, a thread
+        that the system sets aside meanwhile would hold up all the others.
+        """
         due = self._due[actuation.output]
         while self._threaded:
             now = self._clock.now()
@@ -392,8 +398,11 @@ class Hand:
                         life.todo, life.pushed_at = "fire", math.inf
                         self.plan(life)
                 return False
+            if self._real_time and rest_s <= IN_HAND_S:
+                sleep_in_hand(now + rest_s)
+                continue
             with due:
-                self._clock.wait(due, now + rest_s)
+                self._clock.wait(due, now + rest_s - (IN_HAND_S if self._real_time else 0.0))
         return True
 
     def _pushed(self, life: Life) -> None:

@@ -5,9 +5,11 @@ been set aside for some other process waits as long as that process likes, so th
 need precedence too: not real-time, which could take a whole core, but a lower nice value.
 """
 
+import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -18,7 +20,9 @@ Done = TypeVar("Done")
 NICE = -15
 WEB_NICENESS = 10  # of every thread of the web side
 # How long a thread may keep the interpreter when another one waits for it; Python's default is 5 ms.
-SWITCH_S = 0.0005
+SWITCH_S = 0.002
+# So long a thread can keep the interpreter in its sleep before another one makes it hand over.
+IN_HAND_S = 0.9 * SWITCH_S
 
 
 def ask_for_real_time(priority: int = 50) -> str | None:
@@ -93,5 +97,44 @@ def session_precedence() -> Iterator[None]:
 
 
 def hand_over_quickly() -> None:
-    """Makes this process's threads hand the interpreter over ten times sooner than by default."""
+    """Makes this process's threads hand the interpreter over sooner than by default."""
     sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_S))
+
+
+class _Timespec(ctypes.Structure):
+    """C's struct timespec where a long has 64 bits."""
+
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def _sleep_that_holds() -> Callable[..., int] | None:
+    """The system's clock_nanosleep, called without letting go of the interpreter; None where there is none."""
+    if ctypes.sizeof(ctypes.c_long) != 8:
+        return None
+    try:
+        function: Callable[..., int] = ctypes.PyDLL(None).clock_nanosleep
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows has no handle for the program itself
+        return None
+    return function
+
+
+_ABSOLUTE = 1  # TIMER_ABSTIME
+_clock_nanosleep = _sleep_that_holds()
+
+
+def sleep_in_hand(until: float) -> None:
+    """Sleeps up to a moment of time.monotonic(), not further than IN_HAND_S away, and keeps the interpreter.
+
+    Whoever sleeps without it may have to wait for a thread that computes, after the moment. What other
+    threads do outside of the interpreter, as finding items and classifying, goes on meanwhile. Where the
+    system cannot do that (Linux with 64 bits can) this is an ordinary sleep.
+    """
+    if _clock_nanosleep is None:
+        time.sleep(max(until - time.monotonic(), 0.0))
+        return
+    seconds = int(until)
+    moment = _Timespec(seconds, int((until - seconds) * 1e9))
+    # A signal ends it early, with an error: the rest is slept then.
+    while _clock_nanosleep(time.CLOCK_MONOTONIC, _ABSOLUTE, ctypes.byref(moment), None):
+        if time.monotonic() >= until:
+            return

@@ -64,8 +64,9 @@ LITE0_STAGES = (  # repeats, kernel, stride, expansion, channels
 def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
     """A convolution with TensorFlow's SAME padding, and its batch norm.
 
-    SAME pads a stride of 2 on an even size unequally, less on the left and top. Inputs are a
-    multiple of 32 here, so sizes are even wherever there is a stride and the padding is a constant.
+    SAME pads a stride of 2 on an even size unequally, less on the left and top; on an odd one it would
+    pad equally. Here the padding is that of even sizes, which inputs that are a multiple of 32 have
+    throughout: others, as 300, end with an output less and see every pixel none the less.
     """
     rest = kernel - stride
     pad = nn.ZeroPad2d((rest // 2, rest - rest // 2) * 2) if rest else nn.Identity()

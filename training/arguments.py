@@ -35,9 +35,9 @@ def whole_from(least: int) -> Callable[[str], int]:
 
 
 def side(text: str) -> int:
-    """The side of an input: a multiple of 32 from 32 to 1024."""
-    if not text.isdecimal() or not 32 <= int(text) <= 1024 or int(text) % 32:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 32 from 32 to 1024")
+    """The side of an input: a multiple of 4 from 32 to 1024."""
+    if not text.isdecimal() or not 32 <= int(text) <= 1024 or int(text) % 4:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a multiple of 4 from 32 to 1024")
     return int(text)
 
 

@@ -51,7 +51,7 @@ class RunSettings(BaseModel):
     dataset: str
     fingerprint: str
     name: str = Field(min_length=1)
-    size: int = Field(ge=32, le=1024, multiple_of=32)
+    size: int = Field(ge=32, le=1024, multiple_of=4)
     crop_margin: float = Field(default=0.1, ge=0, le=2)
     resize: Resize = Resize()
     group: str | None = None

@@ -24,7 +24,7 @@ def learning_rate(settings: FitSettings, epoch: float) -> float:
 
 
 def side_of(settings: FitSettings, epoch: int, side: int) -> int:
-    """The side of the pictures that an epoch trains on: a multiple of 32, growing to the whole."""
+    """The side of the pictures that an epoch trains on: multiples of 32 that grow to the whole."""
     done = max(epoch - settings.head_epochs, 0) / (0.75 * settings.epochs)
     share = settings.grow_from + (1 - settings.grow_from) * min(done, 1.0)
     return min(max(round(share * side / 32) * 32, 32), side)

@@ -1,13 +1,16 @@
-"""Who runs first: threads that a piece of work starts have the precedence that it was given."""
+"""Who runs first: what a piece of work starts has its precedence; who sleeps in hand has the interpreter after it."""
 
 import os
+import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge.engines import OnnxRuntime
-from edge.priority import NICE, with_precedence
+from edge.priority import IN_HAND_S, NICE, hand_over_quickly, sleep_in_hand, with_precedence
 from tests.edge.tiny_model import write_model
 
 
@@ -37,3 +40,38 @@ def test_what_the_work_raises_reaches_the_caller() -> None:
 
     with pytest.raises(ValueError, match="no"):
         with_precedence(fails)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or sys.maxsize < 2**32, reason="Linux with 64 bits can")
+def test_who_sleeps_with_the_interpreter_in_hand_still_has_it_at_the_moment() -> None:
+    interval = sys.getswitchinterval()
+    hand_over_quickly()
+    rounds, ends = [0], threading.Event()
+
+    def compute() -> None:
+        while not ends.is_set():
+            rounds[0] += 1
+
+    def rounds_during(sleep: Callable[[float], None]) -> int:
+        """How far the other thread gets from before a sleep of 0.3 ms to what follows it."""
+        time.sleep(0)
+        until, before = time.monotonic() + IN_HAND_S * 2 / 3, rounds[0]
+        sleep(until)
+        after, woke = rounds[0], time.monotonic()
+        assert woke >= until
+        return after - before
+
+    def let_go(until: float) -> None:
+        time.sleep(max(until - time.monotonic(), 0.0) + 1e-6)
+
+    other = threading.Thread(target=compute)
+    other.start()
+    try:
+        free = sorted(rounds_during(let_go) for _ in range(99))
+        held = sorted(rounds_during(sleep_in_hand) for _ in range(99))
+    finally:
+        ends.set()
+        other.join()
+        sys.setswitchinterval(interval)
+    assert held[50] == 0
+    assert free[50] > 100

@@ -140,7 +140,7 @@ def test_package_split_and_draw_do_what_they_say(
         ("build {shapes} --out {tmp}/a.pt", 2, "a.pt: the file to write must end in .onnx"),
         ("build {tmp}/empty --out {tmp}/a.onnx", 2, "empty/cat: has no picture in it"),
         ("build {shapes} --out {tmp}/a.onnx --network lenet", 2, "no network is called 'lenet'"),
-        ("build {shapes} --out {tmp}/a.onnx --size 100", 2, "'100' is not a multiple of 32"),
+        ("build {shapes} --out {tmp}/a.onnx --size 90", 2, "'90' is not a multiple of 4"),
         ("build {shapes} --out {tmp}/a.onnx --lr much", 2, "'much' is not a number"),
         ("build {shapes} --out {tmp}/a.onnx --run {finished}", 2, "holds a run already; name a new folder"),
         ("build {shapes} --out {tmp}/a.onnx --weights {tmp}/none.pt", 2, "none.pt: no such file of weights"),

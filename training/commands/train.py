@@ -59,7 +59,12 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
     add("--network", metavar="NAME", help="of sortline, torchvision or timm (default: efficientnet_lite0)")
     add("--weights", type=Path, metavar="FILE", help="pre-trained weights, or the weights.pt of an earlier run")
     add("--from-scratch", action="store_true", help="without pre-trained weights")
-    add("--size", type=side, metavar="N", help="side of the input, a multiple of 32 (default: from the pictures)")
+    add(
+        "--size",
+        type=side,
+        metavar="N",
+        help="side of the input, a multiple of 4, best of 32 (default: from the pictures)",
+    )
     add("--epochs", type=whole_from(1), metavar="N", help="at most, of the whole network (default: 10 or 40)")
     add(
         "--patience",
