@@ -1,11 +1,13 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,7 +35,13 @@ def test_build_makes_one_measured_file_a_report_and_a_run_folder(
     assert card.test["shipped"] in {"fp32", "int8"}
     assert {"torch", "fp32", "int8"} < set(card.test)
     assert card.test["fp32"]["accuracy"] >= 0.9
+    limits = {"drop": 0.005, "class_drop": 0.02, "provider": "cpu", "target": "here"}
+    assert card.quantization["limits"] == limits, "half a point, two of any class"
     report = out.with_suffix(".md").read_text()
+    tried = [one["method"] for one in card.quantization["candidates"]]
+    assert {"fp32", "minmax", "percentile", "entropy"} < set(tried)
+    table = report.partition("## How it was quantized")[2]
+    assert all(re.search(rf"^\| {re.escape(one)}( \(chosen\))? \|", table, re.MULTILINE) for one in tried)
     assert f"sortline-train {' '.join(words)}" in report
     assert "| torch |" in report
     assert f"{card.test['shipped']} (ships)" in report
@@ -65,7 +73,15 @@ def test_the_steps_one_by_one_make_the_same_files(
     run = str(tmp_path / "run")
     assert main(["fit", str(shapes), "--out", run, *TINY]) == 0
     assert main(["export", run, *ONE]) == 0
-    assert main(["quantize", run, *ONE]) == 0
+    limits = ["--max-drop", "0.7", "--max-class-drop", "3", "--target", "arm"]
+    assert main(["quantize", run, "--aware", "1", *limits, *ONE]) == 0
+    quantization = Classifier(Path(run) / "int8.onnx", provider="cpu").card.quantization
+    assert quantization["limits"] == {"drop": 0.007, "class_drop": 0.03, "provider": "cpu", "target": "arm"}
+    assert quantization["aware_epochs"] == 1
+    tried = {one["method"] for one in quantization["candidates"]}
+    assert {f"{kind}{way}" for kind in ("", "aware ") for way in ("minmax", "percentile", "entropy")} < tried
+    assert "may lose 0.7 points, 3 in a class" in (shown := capsys.readouterr().out)
+    assert shown.count("aware") >= 3, "every way that was tried is in the table"
     figures = tmp_path / "figures.json"
     assert main(["evaluate", f"{run}/int8.onnx", str(shapes), "--json", str(figures), *ONE]) == 0
     evaluation = json.loads(figures.read_text())
@@ -123,7 +139,16 @@ def test_package_split_and_draw_do_what_they_say(
     colours = ["--mean", "0.485", "0.456", "0.406", "--std", "0.229", "0.224", "0.225"]
     out = tmp_path / "ours.onnx"
     assert main(["package", str(tmp_path / "theirs.onnx"), "--out", str(out), *words, *colours]) == 0
-    assert Classifier(out, provider="cpu").card.classes == ("red", "green", "blue")
+    ours = Classifier(out, provider="cpu")
+    assert ours.card.classes == ("red", "green", "blue")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), np.uint8)
+    means = (pixels.mean((1, 2)) / 255 - (0.485, 0.456, 0.406)) / (
+        0.229,
+        0.224,
+        0.225,
+    )  # the model's logits are thrice these
+    wanted = np.exp(3 * means) / np.exp(3 * means).sum(1, keepdims=True)
+    assert np.abs(ours.run(pixels)[0] - wanted).max() < 1e-5
     assert main(["split", str(shapes), str(tmp_path / "parted"), "--seed", "1"]) == 0
     assert len(list((tmp_path / "parted" / "test" / "disc").iterdir())) == 6
     assert main(["draw", str(tmp_path / "parts"), "--pictures-per-class", "2", "--size", "64"]) == 0

@@ -7,6 +7,8 @@ import pytest
 from rich.progress import Progress
 
 from edge.model import Classifier
+from tests.training.pictures import write_pictures
+from training.cli import main
 from training.purity import chance_of_so_few, fewest_pictures, lowest_threshold, purity_contract
 from training.run import Run
 
@@ -146,3 +148,32 @@ def test_the_contract_holds_on_what_a_real_model_says_of_pictures_that_disturb_i
     # lacks the other has too many of, so that the difference between them is twice as wide as either's.
     allowed = 1 - SURENESS
     assert broken / promised <= allowed + 2 * (allowed * SURENESS / promised) ** 0.5
+
+
+def test_the_command_writes_the_promise_into_the_file_and_says_plainly_what_cannot_be_promised(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fresh = write_pictures(tmp_path / "fresh", {"disc": 40, "square": 40, "stripe": 8}, first=500)
+    out = tmp_path / "pure.onnx"
+    words = ["calibrate", str(finished / "fp32.onnx"), str(fresh), "--out", str(out), "--threads", "1"]
+    assert main([*words, "--purity", "0.9", "--confidence", "0.9"]) == 0
+    shown = capsys.readouterr().out
+    classifier = Classifier(out, provider="cpu")
+    contract = classifier.card.purity
+    assert contract is not None
+    assert (contract.purity, contract.confidence, contract.fewest, contract.pictures) == (0.9, 0.9, 22, 88)
+    promised = {name for name, its in contract.classes.items() if its.promised}
+    assert promised == {"disc", "square"}
+    assert "of what is called disc, square at least 90.00% is right, each with 90% confidence" in shown
+    assert f"on 88 held-out pictures {contract.unknown:.2%} become unknown" in shown
+    assert "stripe: too few pictures to promise 90.00%" in shown
+    assert {name: contract.classes[name].threshold for name in promised} == {
+        name: classifier.card.thresholds[name] for name in promised
+    }
+
+    assert main([*words[:4], str(tmp_path / "purer.onnx"), *words[5:], "--purity", "0.995"]) == 0
+    shown = capsys.readouterr().out
+    assert "at least" not in shown
+    assert shown.count("too few pictures to promise 99.50%") == 3
+    assert "held-out pictures" in shown.splitlines()[0]
+    assert "become unknown" in shown.splitlines()[0]

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,13 @@ from edge.picture import read_picture
 from tests.edge.tiny_model import write_model
 from training.cli import main
 from training.errors import InputError
+from training.evaluation.card import promise_lines
 from training.evaluation.disturb import DISTURBANCES
 from training.evaluation.drift import measure_drifts
 from training.evaluation.evaluate import evaluate
 from training.evaluation.examine import examine
 from training.evaluation.page import picture as thumbnail
-from training.evaluation.report import promise_lines
+from training.quantize import Candidate
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 AWKWARD = "a <b> & 'c'"
@@ -48,7 +50,21 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "pictures" / "green" / "00.png").rename(root / "pictures" / "red" / "a-green-one.png")
     (root / "models").mkdir()
     thresholds = dict.fromkeys(names, 0.6)
-    write_model(root / "models" / "int8.onnx", names, thresholds=thresholds, quantization={"recipe": "static QDQ"})
+    fp32 = Candidate("fp32", 0.97, 1.0, 0.0, "red", 0.0, 0.0, 2.5, 4_000_000, 0, True)
+    clipped = Candidate("entropy", 0.95, 0.98, 0.021, "green", 0.083, 0.4, 1.25, 1_000_000, 0, False)
+    tried = {"candidates": [asdict(fp32), asdict(clipped)], "ships": "fp32"}
+    of_class = {
+        "red": ClassPurity(promised=True, threshold=0.6, pictures=400, wrong=0),
+        "green": ClassPurity(promised=False, threshold=0.6, pictures=40, wrong=0),
+    }
+    purity = Purity(purity=0.99, confidence=0.95, pictures=440, fewest=299, unknown=0.125, classes=of_class)
+    write_model(
+        root / "models" / "int8.onnx",
+        names,
+        thresholds=thresholds,
+        quantization={"recipe": "static QDQ", **tried},
+        purity=purity.model_dump(),
+    )
     write_model(root / "models" / "fp32.onnx", names, sharpness=20, quantization={"recipe": "none: fp32"})
     return root
 
@@ -90,6 +106,19 @@ def test_the_page_shows_a_class_s_name_as_it_is_written(report: Path) -> None:
     text = report.read_text()
     assert "a &lt;b&gt; &amp; &#39;c&#39;" in text
     assert AWKWARD not in text
+
+
+def test_the_page_says_what_the_file_promises_and_lists_every_way_to_quantize_that_was_tried(report: Path) -> None:
+    text = report.read_text()
+    promises = section(text, "What the file promises")
+    assert "of what is called red at least 99.00% is right, each with 95% confidence" in promises
+    assert "on 440 held-out pictures 12.50% become unknown" in promises
+    assert "green: too few pictures to promise 99.00%" in promises
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", section(text, "How it was quantized"))
+    assert cells[8:] == [
+        *("fp32 (chosen)", "97.00%", "100.00%", "+0.00", "none", "2.50 ms", "4.00 MB", "yes"),
+        *("entropy", "95.00%", "98.00%", "+2.10", "+8.30 green", "1.25 ms", "1.00 MB", "no"),
+    ]
 
 
 def test_the_json_beside_it_holds_what_the_answers_say(report: Path, colours: Path) -> None:
@@ -322,7 +351,8 @@ def test_a_class_whose_answers_stay_below_every_threshold_is_not_told_to_take_mo
     contract = Purity(
         purity=0.9, confidence=0.9, pictures=40, fewest=22, unknown=1.0, classes={"bolt": unsure, "nut": few}
     )
-    bolt, nut = promise_lines(ModelCard.model_construct(purity=contract))
+    expected, bolt, nut = promise_lines(ModelCard.model_construct(purity=contract))
+    assert expected == "on 40 held-out pictures 100.00% become unknown"
     assert "on none of the 40 held-out pictures does its answer reach 0.5" in bolt
     assert "too few" not in bolt
     assert "on 1 held-out picture, and 22 without a mistake are needed" in nut

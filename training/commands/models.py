@@ -97,7 +97,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     out = onnx_file(options.out, options.model)
     with session(options) as progress:
-        from training.evaluation.report import promise_lines
+        from training.evaluation.card import promise_lines
         from training.promises import Promises, calibrate
 
         promises = Promises.model_validate(promises_of(options))

@@ -128,7 +128,8 @@ def _build(options: argparse.Namespace) -> None:
     out = onnx_file(options.out)
     folder = options.folder or Path("runs") / time.strftime(f"{out.stem}-%Y%m%d-%H%M%S")
     with session(options) as progress, _tracking(options, progress) as tracker:
-        from training.evaluation.report import candidates_table, comparison_table, model_page, promise_lines
+        from training.evaluation.card import promise_lines
+        from training.evaluation.report import candidates_table, comparison_table, model_page
         from training.files import write_atomically
 
         limits = limits_of(options)
@@ -179,7 +180,7 @@ def _fit(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     with session(options) as progress:
         from edge.model import Classifier
-        from training.evaluation.report import promise_lines
+        from training.evaluation.card import promise_lines
         from training.run import Run
 
         run = Run.open(options.folder, progress)

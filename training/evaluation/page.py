@@ -16,6 +16,7 @@ from edge.model import to_pixels
 from edge.picture import read_picture
 from training.evaluation import charts
 from training.evaluation.cam import Attention
+from training.evaluation.card import CANDIDATE_HEADINGS, candidate_rows, promise_lines
 from training.evaluation.charts import percent
 from training.evaluation.disturb import DISTURBANCES
 from training.evaluation.drift import Drift, reduce
@@ -82,6 +83,9 @@ def render(examination: Examination, evaluation: Evaluation, command: str, made:
         strips=_strips(examination) if evaluation.drifts else {},
         verdict=verdict,
         forms=_forms(evaluation.comparison),
+        promises=promise_lines(examination.card),
+        candidate_headings=CANDIDATE_HEADINGS,
+        candidates=candidate_rows(examination.card),
     )
     progress.remove_task(task)
     return html

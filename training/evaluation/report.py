@@ -10,9 +10,9 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge.model import ModelCard
-from training.calibrate import FLOOR
 from training.compare import Score
 from training.data import Dataset
+from training.evaluation.card import CANDIDATE_HEADINGS, candidate_rows, promise_lines
 from training.evaluation.charts import percent
 from training.evaluation.drift import Drifts
 from training.evaluation.evaluate import Comparison, Evaluation, evaluate_whole
@@ -21,7 +21,6 @@ from training.evaluation.page import render
 from training.files import write_atomically
 
 HEADINGS = ("", "accuracy", "agrees with torch", "calibration error", "size", "p50", "p99")
-CANDIDATE_HEADINGS = ("", "accuracy", "agrees with fp32", "drop", "worst class", "p50", "size", "holds")
 SHOWN = 10
 
 
@@ -51,24 +50,6 @@ def comparison_table(scores: dict[str, Score], shipped: str, pictures: int) -> T
     return table
 
 
-def candidate_rows(card: ModelCard) -> list[tuple[str, ...]]:
-    """One row of words for each way to quantize that was tried, under CANDIDATE_HEADINGS."""
-    quantization = card.quantization
-    return [
-        (
-            f"{one['method']} (chosen)" if one["method"] == quantization["ships"] else one["method"],
-            f"{one['accuracy']:.2%}",
-            f"{one['agreement']:.2%}",
-            f"{100 * one['drop']:+.2f}",
-            f"{100 * one['class_drop']:+.2f} {one['worst_class']}" if one["class_drop"] > 0 else "none",
-            f"{one['p50_ms']:.2f} ms",
-            f"{one['size_bytes'] / 1e6:.2f} MB",
-            "yes" if one["holds"] else "no",
-        )
-        for one in quantization["candidates"]
-    ]
-
-
 def candidates_table(card: ModelCard) -> Table:
     """What `quantize` shows: every way that was tried, and what it cost."""
     limits = card.quantization["limits"]
@@ -79,41 +60,6 @@ def candidates_table(card: ModelCard) -> Table:
     for row in candidate_rows(card):
         table.add_row(*map(escape, row), style="bold" if "(chosen)" in row[0] else "")
     return table
-
-
-def promise_lines(card: ModelCard) -> list[str]:
-    """What a purity contract says, a sentence each; nothing where none was asked for."""
-    contract = card.purity
-    if contract is None:
-        return []
-    kept = [name for name, its in contract.classes.items() if its.promised]
-    lines = []
-    if kept:
-        lines.append(
-            f"of what is called {', '.join(kept)} at least {contract.purity:.2%} is right, each with "
-            f"{contract.confidence:.0%} confidence; on {contract.pictures} held-out pictures "
-            f"{contract.unknown:.2%} become unknown"
-        )
-    for name, its in contract.classes.items():
-        if its.promised:
-            continue
-        if not its.pictures:
-            lines.append(
-                f"{name}: {contract.purity:.2%} cannot be promised: on none of the {contract.pictures} held-out "
-                f"pictures does its answer reach {FLOOR:g}, the lowest threshold there is"
-            )
-        elif its.pictures < contract.fewest:
-            lines.append(
-                f"{name}: too few pictures to promise {contract.purity:.2%}: it was called, with {FLOOR:g} or more, "
-                f"on {its.pictures} held-out picture{'s' if its.pictures != 1 else ''}, and {contract.fewest} without "
-                f"a mistake {'are' if contract.fewest != 1 else 'is'} needed"
-            )
-        else:
-            lines.append(
-                f"{name}: {contract.purity:.2%} cannot be promised: {its.wrong} of what is called so is wrong "
-                f"even above {its.threshold:.2f}, on {its.pictures} held-out pictures"
-            )
-    return lines
 
 
 def dataset_table(data: Dataset) -> Table:
