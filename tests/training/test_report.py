@@ -336,7 +336,7 @@ def test_a_browser_shows_it_whole_in_either_theme_and_on_paper(
     words, contrast = browser.execute_script(script)
     assert contrast >= 4.5, words
     heads = browser.execute_script("return [...document.querySelectorAll('h2')].map((h) => h.textContent)")
-    assert len(heads) == 10
+    assert len(heads) == 12
     assert "int8 against fp32" in heads
 
 
