@@ -24,11 +24,12 @@ ANSWER_S, CLOSE_S = 3.0, 1.0  # so long a part is waited for
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One row of the table."""
+    """One row of the table. A note is well and still worth a look."""
 
     part: str
     ok: bool
     text: str
+    note: bool = False
 
 
 def check_line(config: LineConfig, path: str | Path = "the configuration") -> Iterator[Check]:
@@ -54,6 +55,8 @@ def check_line(config: LineConfig, path: str | Path = "the configuration") -> It
         except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
             yield Check(f"outputs.{name}", False, f"{settings.type}: {_said_by(error)}")
     yield from _photo_eyes(config)
+    for note in config.notes():
+        yield Check("decide", True, note, note=True)
     if config.web.enabled:
         yield _web(config)
     yield from _journal(config)

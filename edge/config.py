@@ -220,6 +220,16 @@ class LineConfig(Settings):
             raise ConfigError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
         return config
 
+    def notes(self) -> list[str]:
+        """What is no error and still not what somebody will have meant: a sentence each."""
+        floor = self.decide.min_confidence
+        return [
+            f"decide.thresholds.{name} = {least:g} has no effect: decide.min_confidence = {floor:g} is above it and "
+            "holds for every class; lower that one, and give the other classes a threshold"
+            for name, least in self.decide.thresholds.items()
+            if least < floor
+        ]
+
     def check_classes(self, classes: tuple[str, ...], path: str | Path = "the configuration") -> None:
         """Raises ConfigError when a lane or threshold names a class that the model does not have."""
         has = f"the model does not have (it has: {', '.join(classes)})"

@@ -25,7 +25,7 @@ class Vote:
         self.views = 0
         self._sum: np.ndarray | None = None
         self._weight = 0.0
-        self._known = 0.0
+        self._known = self._strange = 0.0
 
     def add(self, prediction: Prediction, weight: float, known: bool | None = None) -> None:
         """Adds one view; weight is 0 or more, and only its ratio to the other views' counts.
@@ -37,7 +37,13 @@ class Vote:
         self._sum = row if self._sum is None else self._sum + row
         self._weight += weight
         self._known += weight * (prediction.known if known is None else known)
+        self._strange += weight * prediction.strange
         self.views += 1
+
+    @property
+    def strange(self) -> bool:
+        """Whether most views were unlike anything trained on."""
+        return self.views > 0 and self._strange >= self._weight / 2
 
     def result(self) -> tuple[int, float, np.ndarray, bool]:
         """Index of the winning class, its probability, all probabilities, whether most views were known."""

@@ -24,7 +24,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, started_utc TEXT, model TEXT, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS decisions (run INTEGER, item_id INTEGER, lane TEXT, label TEXT, confidence REAL,
     reason TEXT, frame_seq INTEGER, captured_at REAL, decided_at REAL, fire_at REAL, position_mm REAL,
-    box TEXT, probabilities TEXT, PRIMARY KEY (run, item_id)) WITHOUT ROWID;
+    box TEXT, probabilities TEXT, strange INTEGER, PRIMARY KEY (run, item_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS actuations (run INTEGER, item_id INTEGER, lane TEXT, output TEXT, fire_mm REAL,
     fired_at REAL);
 CREATE TABLE IF NOT EXISTS endings (run INTEGER, item_id INTEGER, outcome TEXT, at REAL,
@@ -130,9 +130,9 @@ class Journal:
                 self._lines.flush()
             d, box = job, json.dumps(list(asdict(job.box).values()))
             job = (
-                "INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (self._run, d.item_id, d.lane, d.label, d.confidence, d.reason, d.frame_seq, d.captured_at,
-                 d.decided_at, d.fire_at, d.position_mm, box, json.dumps(rounded(d.probabilities))),
+                 d.decided_at, d.fire_at, d.position_mm, box, json.dumps(rounded(d.probabilities)), d.strange),
             )  # fmt: skip
         if self._database is None:
             self._recovered()
@@ -211,6 +211,8 @@ def _open_database(path: Path, model: tuple[str, str]) -> tuple[sqlite3.Connecti
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.executescript(SCHEMA)
+        if "strange" not in {column[1] for column in database.execute("PRAGMA table_info(decisions)")}:
+            database.execute("ALTER TABLE decisions ADD COLUMN strange INTEGER")  # a journal of an earlier version
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with database:
             row = database.execute("INSERT INTO runs (started_utc, model, sha256) VALUES (?, ?, ?)", (started, *model))

@@ -110,6 +110,8 @@ class Line:
         config.check_classes(self.classifier.card.classes)
         if config.journal.pictures:
             check_pictures(config.journal.pictures)
+        for note in config.notes():
+            _log.warning(note)
         _log.info("%s: %s", config.model.path, self.classifier.choice.why)
         self.started_at = self.clock.now()
         self.encoder: Encoder | None = None

@@ -163,6 +163,7 @@ class Mind:
             fire_at=fire_at,
             position_mm=seen.position_mm,
             box=seen.box,
+            strange=verdict.reason == "unknown" and life.vote.strange,
         )
         self.queue.forget(item.id)
         margin_s = max(self.hand.margin_s(life), 0.0)

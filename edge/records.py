@@ -123,7 +123,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The one decision of an item's life. fire_at is None for a lane without a diverter."""
+    """The one decision of an item's life. fire_at is None for a lane without a diverter.
+
+    strange tells of an unknown item that it is unlike anything trained on; else its vote was not sure enough.
+    """
 
     item_id: int
     lane: str
@@ -137,6 +140,7 @@ class Decision:
     fire_at: float | None
     position_mm: float
     box: Box
+    strange: bool = False
 
 
 @dataclass(frozen=True, slots=True)

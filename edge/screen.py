@@ -53,7 +53,11 @@ def print_checks(results: "Sequence[Check]") -> None:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")  # a sentence about a file shows its whole path
     for result in results:
-        table.add_row("[green]ok[/]" if result.ok else "[red]FAILED[/]", result.part, escape(result.text))
+        table.add_row(
+            "[red]FAILED[/]" if not result.ok else "[yellow]note[/]" if result.note else "[green]ok[/]",
+            result.part,
+            escape(result.text),
+        )
     Console().print(table)
 
 

@@ -20,6 +20,12 @@ class Settings(BaseModel):
         annotation = cls.model_fields[info.field_name or ""].annotation
         kinds = _kinds(annotation)
         numbers, truth = bool(kinds & {int, float}), bool in kinds
+        if numbers and isinstance(value, dict):  # a table whose keys are the user's own: the wrong one is named
+            for key, one in value.items():
+                if isinstance(one, bool):
+                    raise ValueError(f"{key} must be a number, not true or false")
+                if isinstance(one, str) and not cls.all_is_text:
+                    raise ValueError(f"{key} must be a number, without quotes")
         if numbers and not truth and _holds(bool, value):
             raise ValueError("must be a number, not true or false")
         if cls.all_is_text:

@@ -66,7 +66,7 @@ def create_app(
     app.jinja_env.globals["asset"] = partial(_asset, Path(app.static_folder or "."))
     # Counts first and last, so that what the guard turns away is counted too.
     requests = add_metrics(app, hub, lambda: predictor.workers.inside if predictor else 0, shadow)
-    door = Door(token, config.web.host)
+    door = Door(token, config.web.host, config.web.insecure)
     guard(app, door)
     _answer_errors(app)
     _add_health(app, hub)

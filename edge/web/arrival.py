@@ -1,6 +1,6 @@
 """A request as it arrives: waitress' parser, with a bound on everything and no doubt about where a body ends.
 
-What two programs on the way may read differently is refused (RFC 9112, sections 6.1 and 6.3). Bodies in chunks
+What two programs on the way may read differently is refused (RFC 9112, sections 3.2, 6.1 and 6.3). Bodies in chunks
 are put together here: waitress has no bound for what stands around a chunk and copies all of it with every packet,
 so that 3 MB of digits for a chunk's size stopped it, for everybody, for 16 s.
 """
@@ -20,6 +20,7 @@ SMALL_BODY = 128 << 10  # up to here a body is kept in memory and counted by the
 MAX_CHUNK_LINE = 512
 MAX_TRAILER = 8 << 10
 _SIZE = re.compile(rb"([0-9A-Fa-f]+)[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_HOST = re.compile(rb"^host:", re.IGNORECASE | re.MULTILINE)
 _CODING = re.compile(rb"^transfer-encoding:(.*)$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -62,7 +63,13 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
             size = MAX_BODY if self.chunked else self.content_length
             if size > SMALL_BODY and not self.adj.bodies.take(self, size):
                 self.refuse(Busy(""))
-        return consumed
+        # What comes behind a request that is refused is the rest of it, and no other request.
+        return len(data) if self.completed and self.error else consumed
+
+    @property
+    def blank(self) -> bool:
+        """Whether nothing but line ends has come, which some clients send behind a body (RFC 9112, section 2.2)."""
+        return not self.headers_finished and not self.header_plus.strip()
 
     def refuse(self, error: Error) -> None:
         """Ends the request, however much of it has come, with the answer that an error stands for."""
@@ -75,6 +82,10 @@ class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
             super().parse_header(header)
         except ValueError as error:  # a length of five thousand digits, an address like http://[::1
             raise ParsingError(str(error)) from None
+        hosts = _HOST.findall(header.replace(b"\r\n", b"\n").partition(b"\n")[2])
+        if len(hosts) > 1 or (not hosts and self.version == "1.1"):
+            self._unclear = Refused("A request names the host that it is meant for once, in a Host header")
+            raise ParsingError("no host, or several")
         if codings := _CODING.findall(header.replace(b"\r\n", b"\n")):
             # waitress takes the coding, and a proxy before it may have taken the length, or the last of two codings.
             whole = len(codings) == 1 and codings[0].strip(b" \t").lower() == b"chunked"

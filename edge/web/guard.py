@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import time
 from urllib.parse import urlsplit
 
@@ -12,7 +13,6 @@ from werkzeug.exceptions import Forbidden, MisdirectedRequest, Unauthorized
 COOKIE = "sortline"
 SESSION_S = 30 * 24 * 3600
 OPEN_TO_ALL = frozenset({"healthz", "readyz", "login", "static"})
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -30,9 +30,11 @@ HEADERS = {
 class Door:
     """Who is let in at an address. With a token, who knows it; without one, on a loopback address, this machine."""
 
-    def __init__(self, token: str | None, host: str) -> None:
+    def __init__(self, token: str | None, host: str, insecure: bool = False) -> None:
         self.token = token
-        self._only_here = token is None and host in LOOPBACK_NAMES
+        # Without a token, and without insecure, no address is served but one of this machine's own, whatever its name.
+        self._only_here = token is None and (not insecure or is_loopback_name(host))
+        self._name = host.lower()
 
     def check(self, asked: Request) -> None:
         """Raises the HTTPException that a call is refused with."""
@@ -42,10 +44,13 @@ class Door:
 
     def check_place(self, asked: Request) -> None:
         """Refuses what was meant for another address, and changes that another site's page asks for."""
-        if self._only_here and (urlsplit(f"//{asked.host}").hostname or "") not in LOOPBACK_NAMES:
+        if self._only_here and not self._is_ours(urlsplit(f"//{asked.host}").hostname or ""):
             raise MisdirectedRequest("This server answers to the name of this machine only")
         if asked.method not in {"GET", "HEAD", "OPTIONS"} and not _from_here(asked):
             raise Forbidden("Calls from the page of another site are refused")
+
+    def _is_ours(self, name: str) -> bool:
+        return is_loopback_name(name) or name == self._name
 
     def knows(self, asked: Request) -> bool:
         """Whether a call shows the token, if one is needed."""
@@ -98,6 +103,14 @@ def guard(app: Flask, door: Door) -> None:
                 return response
             wrong = True
         return render_template("login.html", wrong=wrong), 401 if wrong else 200
+
+
+def is_loopback_name(name: str) -> bool:
+    """Whether a name means this machine wherever it is said, and so cannot be a stranger's that was pointed here."""
+    try:
+        return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _knows(asked: Request, token: str) -> bool:

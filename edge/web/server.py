@@ -58,6 +58,7 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     reader.start()
     server.run()
     hub.close()
+    server.finish()
     if shadow:
         shadow.stop()
     if predictor:
@@ -101,7 +102,7 @@ def _read(channel: Channel, hub: Hub, server: Server) -> None:
         while True:
             hub.receive(*channel.receive())
     except ChannelClosed:
-        server.end()
+        server.end(for_good=True)
 
 
 def _send(channel: Channel, message: Message) -> None:

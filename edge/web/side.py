@@ -31,7 +31,7 @@ SILENCE_S = 5.0  # a web side that has not said a word for this long, not even t
 START_S = 20.0  # so long it may take to say its first word: it loads its model before
 RESTARTS, WINDOW_S = 5, 60.0  # so many restarts in so many seconds, then it stays down
 BACKOFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
-EXIT_S = 0.6
+EXIT_S = 1.0  # more than the web side takes to answer what it has been asked
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ class WebSide:
         self._supervisor.start()
 
     def stop(self) -> None:
-        """Ends the process and the threads, in under a second; may be called twice, or without `start`."""
+        """Ends the process and the threads, in little more than a second; may be called twice, or without `start`."""
         with self._changed:
             self._stopping.set()
             self._changed.notify_all()
@@ -198,7 +198,7 @@ class WebSide:
             self._changed.notify_all()
         sender.join()
         channel.close()
-        cause = _end(process, now=hung or self._stopping.is_set(), hung=hung)
+        cause = _end(process, hung)
         return "web_stuck" if hung else "web_died", cause
 
     def _spawn(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
@@ -294,10 +294,10 @@ def _for_web(config: LineConfig) -> dict[str, Any]:
     return {**shown, "camera": {"source": "-"}}
 
 
-def _end(process: subprocess.Popen[bytes], now: bool, hung: bool) -> str:
-    """Makes sure that a process has ended, and says how it did."""
-    if now:
-        process.kill() if hung else process.terminate()
+def _end(process: subprocess.Popen[bytes], hung: bool) -> str:
+    """Makes sure that a process has ended, and says how it did. One that does not hang ends with its channel."""
+    if hung:
+        process.kill()
     try:
         process.wait(EXIT_S)
     except subprocess.TimeoutExpired:

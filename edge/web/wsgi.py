@@ -9,6 +9,7 @@ too large or never ends, which a client that is still sending would otherwise ne
 import json
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 from flask import Flask
@@ -28,7 +29,8 @@ IDLE_S = 20
 SEND_BUFFER = 128 << 10
 LOOK_EVERY_S = 2
 LINGER_S, LINGER_BYTES = 5.0, 128 << 20
-EXIT_S = 0.3
+GRACE_S, EXIT_S = 0.4, 0.3
+SOON_S = 0.15  # a client that has just connected, or been answered, may be about to ask
 
 _SENTENCES = {
     400: "The request is not HTTP as it must be",
@@ -44,7 +46,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     """Serves an app on a listening socket, which it takes over, with so many worker threads."""
 
     def __init__(self, app: Flask, listening: socket.socket, threads: int) -> None:
-        self._over = False
+        self.over = self._for_good = False
         self.channel_class = _Channel
         super().__init__(
             app,
@@ -80,26 +82,47 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 
     def run(self) -> None:
         """Serves until `end` is called."""
-        while not self._over:
+        while not self.over:
             wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
 
-    def end(self) -> None:
-        """Makes `run` return soon; any thread and any signal's handler may call it, and more than once."""
-        if not self._over:
-            self._over = True
+    def end(self, for_good: bool = False) -> None:
+        """Makes `run` return soon; any thread and any signal's handler may call it, and more than once.
+
+        for_good says that nobody serves the address after it.
+        """
+        self._for_good = self._for_good or for_good
+        if not self.over:
+            self.over = True
             self.pull_trigger()
 
-    def let_go(self) -> None:
-        """Lets answers that are under way go out for a moment, ends the worker threads, closes every connection.
+    def finish(self) -> None:
+        """Answers what has been asked already, for GRACE_S at the most; no further connection is taken.
 
-        To be called once `run` has returned. A thread that is in the middle of something may not have come back:
+        Who comes now is refused by the system when this ends for good, and else waits for who serves after it. Only
+        who connects in the very moment between may be cut off.
+        """
+        if self._for_good:
+            taken = -1
+            while len(self.active_channels) > taken:  # those whom the system has let in already
+                taken = len(self.active_channels)
+                self.handle_accept()
+            with suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)  # unlike a close this holds for all processes that share it
+        wasyncore.dispatcher.del_channel(self, self._map)
+        self._serve_on(GRACE_S)
+
+    def _serve_on(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and any(one.is_busy for one in self.active_channels.values()):
+            wasyncore.loop(timeout=0.02, use_poll=True, map=self._map, count=1)
+
+    def let_go(self) -> None:
+        """Lets the last answers go out for a moment, ends the worker threads, closes every connection.
+
+        To be called once `finish` has returned. A thread that is in the middle of something may not have come back:
         the process must not be taken down around it (`os._exit` ends both at once).
         """
-        deadline = time.monotonic() + EXIT_S
-        while time.monotonic() < deadline and any(
-            channel.requests or channel.total_outbufs_len for channel in self.active_channels.values()
-        ):
-            wasyncore.loop(timeout=0.02, use_poll=True, map=self._map, count=1)
+        self._serve_on(EXIT_S)
         self.task_dispatcher.shutdown(timeout=EXIT_S)
         wasyncore.close_all(self._map)
 
@@ -136,6 +159,12 @@ class _Task(WSGITask):  # type: ignore[misc]
 
     wrote_header: bool
 
+    def build_response_header(self) -> bytes:
+        if self.channel.server.over:
+            self.set_close_on_finish()  # the client need not find out by its next request
+        head: bytes = super().build_response_header()
+        return head
+
     def write(self, data: bytes) -> None:
         if self.complete and not self.wrote_header and data and self.has_body:
             self.channel.hold(self.build_response_header())
@@ -159,6 +188,13 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         self._held = b""
         self._since = time.time()
         super().__init__(*args, **keys)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request arrives or is being answered, an answer is on its way, or all that was but a moment ago."""
+        arriving = self.request is not None and not self.request.blank
+        asks_soon = not self._heard_out and time.time() - self.last_activity < SOON_S
+        return bool(arriving or self.requests or self.total_outbufs_len or asks_soon)
 
     def hold(self, head: bytes) -> None:
         """Keeps bytes that go out in front of the next ones."""
@@ -201,7 +237,17 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         return bool(self._lingers_since) or (not self._heard_out and super().readable())
 
     def writable(self) -> bool:
-        return not self._lingers_since and super().writable()
+        return not self._lingers_since and (self._is_answered_out or super().writable())
+
+    def handle_write(self) -> None:
+        if self._is_answered_out:
+            self.close_when_flushed = True
+        super().handle_write()
+
+    @property
+    def _is_answered_out(self) -> bool:
+        """Whether the client sends no more and all that it has asked for is answered."""
+        return self._heard_out and not self.requests
 
     def handle_read(self) -> None:
         try:
@@ -216,9 +262,12 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         elif data:
             self.last_activity = time.time()
             self.received(data)
-        elif self.request is not None and not self.requests:
+        elif self.request is not None and not self.request.blank and not self.requests:
             self._heard_out = True
             self._refuse(Refused("The request ends before all of it has come"))
+        elif self.requests or self.total_outbufs_len:
+            # It may only have closed its sending side: what it has asked for is answered before the connection ends.
+            self._heard_out = True
         else:
             self.handle_close()
 

@@ -148,6 +148,8 @@ def test_relative_paths_are_looked_up_beside_the_file_first(tmp_path: Path, monk
         ("[items]\nmin_mm = 500", "min_mm 500 must be below max_mm 400"),
         ("[items]\nroi = [0, 0, 0, 10]", "items.roi = [0, 0, 0, 10]: must be x, y, width, height"),
         ("[decide.thresholds]\nbolt = 2", "decide.thresholds.bolt = 2"),
+        ("[decide.thresholds]\nbolt = true", "decide.thresholds: bolt must be a number, not true or false"),
+        ('[decide.thresholds]\nbolt = "0.5"', "decide.thresholds: bolt must be a number, without quotes"),
     ],
 )
 def test_a_value_that_can_never_work_is_told(tmp_path: Path, table: str, says: str) -> None:

@@ -155,3 +155,10 @@ def test_however_slow_the_classifier_is_no_view_that_it_is_given_grows_older_and
     assert len(queue) <= 8 + 5
     assert all(had[item_id] >= 1 for item_id in range(200))
     assert max(had.values()) <= 3
+
+
+def test_a_threshold_that_min_confidence_makes_useless_is_told() -> None:
+    decide = {"min_confidence": 0.5, "thresholds": {"bolt": 0.3, "nut": 0.6}}
+    (note,) = LineConfig.parse({**CONFIG.model_dump(exclude_none=True), "decide": decide}).notes()
+    assert note.startswith("decide.thresholds.bolt = 0.3 has no effect: decide.min_confidence = 0.5")
+    assert CONFIG.notes() == []

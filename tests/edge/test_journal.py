@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,19 @@ def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
     (tmp_path / "text.db").write_text("this is not a database, whatever its name says " * 40)
     with pytest.raises(ConfigError, match=r"journal.path = .*text.db.*cannot be opened as a SQLite file"):
         Journal(tmp_path / "text.db", None, ("", ""), lambda recovered, cause: None)
+
+
+def test_a_journal_of_an_earlier_version_goes_on_and_tells_a_stranger_from_what_is_unsure(tmp_path: Path) -> None:
+    path = tmp_path / "line.db"
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "CREATE TABLE decisions (run INTEGER, item_id INTEGER, lane TEXT, label TEXT, confidence REAL, reason TEXT,"
+            " frame_seq INTEGER, captured_at REAL, decided_at REAL, fire_at REAL, position_mm REAL, box TEXT,"
+            " probabilities TEXT, PRIMARY KEY (run, item_id)) WITHOUT ROWID"
+        )
+    journal = Journal(path, None, ("m 1", "abc"), lambda recovered, cause: None)
+    journal.decided(replace(decision(1), reason="unknown", strange=True))
+    journal.decided(replace(decision(2), reason="unknown"))
+    journal.stop()
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT item_id, strange FROM decisions").fetchall() == [(1, 1), (2, 0)]

@@ -81,7 +81,10 @@ const items = {
 
   address: (decision) => `/crops/${decision.item_id}.jpg?at=${decision.decided_at}`,
 
-  title: (decision) => (decision.reason === "classified" ? decision.label : REASONS[decision.reason] ?? decision.reason),
+  title(decision) {
+    if (decision.reason === "unknown") return decision.strange ? "Stranger" : "Unsure";
+    return decision.reason === "classified" ? decision.label : REASONS[decision.reason] ?? decision.reason;
+  },
 
   detail(decision) {
     if (!decision.label) return "";

@@ -299,3 +299,17 @@ def test_behind_a_proxy_that_keeps_the_name_the_token_opens_the_page(guarded: Fl
     assert guarded.post("/login", data={"token": TOKEN}, headers=name).status_code == 302
     assert guarded.post("/commands", json=PAUSE, headers=BEARER | name).status_code == 202
     assert guarded.post("/commands", json=PAUSE, headers=BEARER | name | {"Host": "line2.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "localhost", "::1", "machine-of-this-test"])
+def test_without_a_token_a_strangers_name_pointed_here_is_refused_under_every_loopback_address(
+    hub: Hub, line_config: LineConfig, host: str
+) -> None:
+    """DNS rebinding: the stranger's page is of the same origin then, and only its name tells it from the line's own."""
+    web = line_config.web.model_copy(update={"host": host})
+    client = create_app(hub, None, line_config.model_copy(update={"web": web})).test_client()
+    for name in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example"):
+        assert client.get("/state.json", headers={"Host": name}).status_code == 421, name
+        assert client.post("/commands", headers={"Host": name, "Origin": f"http://{name}"}).status_code == 421
+    for name in ("127.0.0.2:8080", "localhost", "[::1]:8080", f"[{host}]" if ":" in host else host):
+        assert client.get("/state.json", headers={"Host": name}).status_code == 200, name

@@ -2,10 +2,12 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,86 @@ def test_the_token_is_asked_for_over_the_wire_and_its_cookie_is_secure_behind_ht
             connection.close()
     finally:
         guarded.stop()
+
+
+def exchange(port: int, request: bytes, half_close: bool) -> list[tuple[int, dict[str, str], bytes]]:
+    """Every answer to bytes on one connection: status, headers and the body that was announced."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as sock:
+        sock.sendall(request)
+        if half_close:
+            sock.shutdown(socket.SHUT_WR)
+        received = b""
+        while chunk := sock.recv(65536):
+            received += chunk
+    answers = []
+    while received:
+        head, _, received = received.partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines)
+        size = int(headers["content-length"])
+        assert len(received) >= size, "cut"
+        answers.append((int(first.split()[1]), headers, received[:size]))
+        received = received[size:]
+    return answers
+
+
+def request(body: bytes = b"", line: str = "POST /predict HTTP/1.1", hosts: int = 1, size: int | None = None) -> bytes:
+    """A request as a client writes it."""
+    headers = ["Host: localhost"] * hosts + [f"Content-Length: {len(body) if size is None else size}"]
+    headers += ["Content-Type: image/jpeg"] if body else []
+    return "\r\n".join([line, *headers, "", ""]).encode() + body
+
+
+@pytest.mark.parametrize("behind", [b"", b"\r\n"], ids=["nothing behind it", "a line end behind it"])
+def test_who_asks_and_sends_no_more_gets_the_whole_answer_and_nothing_else(side: WebSide, behind: bytes) -> None:
+    picture = painted("blue", 2000, 1500)
+    for _ in range(5):
+        ((status, _, body),) = exchange(side.port, request(picture) + behind, half_close=True)
+        assert (status, json.loads(body)["class"]) == (200, "blue")
+        two = exchange(side.port, request(line="GET /healthz HTTP/1.1") * 2 + behind, half_close=True)
+        assert [(status, json.loads(body)) for status, _, body in two] == [(200, {"status": "ok"})] * 2
+
+
+@pytest.mark.parametrize("half_close", [False, True])
+@pytest.mark.parametrize("size", [99_999_999_999, 17 << 20])
+def test_a_length_that_is_too_large_is_one_answer_whatever_comes_behind(
+    side: WebSide, size: int, half_close: bool
+) -> None:
+    for body in (b"hello", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        ((status, headers, said),) = exchange(side.port, request(body, size=size), half_close)
+        assert (status, headers["connection"]) == (413, "close")
+        assert json.loads(said) == {"error": "The body is larger than the 16 MB that are taken"}
+
+
+@pytest.mark.parametrize(("version", "hosts", "status"), [("1.1", 0, 400), ("1.1", 2, 400), ("1.0", 2, 400)])
+def test_a_request_without_its_one_host_is_a_bad_one(side: WebSide, version: str, hosts: int, status: int) -> None:
+    ((found, _, said),) = exchange(side.port, request(line=f"GET /healthz HTTP/{version}", hosts=hosts), True)
+    assert found == status
+    assert "Host header" in json.loads(said)["error"]
+
+
+def test_what_was_asked_before_the_line_stops_is_answered_whole_and_who_comes_later_is_refused(tmp_path: Path) -> None:
+    config = fake_line.config(tmp_path)
+    picture, answers = painted("red", 1600, 1200), Counter[int]()
+    for _ in range(3):
+        side = WebSide(config, fake_line.facts(config), lambda command: None)
+        side.start()
+        kept = http.client.HTTPConnection("127.0.0.1", side.port, timeout=20)
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read() == b'{"status":"ok"}\n'
+        connections = [kept] + [http.client.HTTPConnection("127.0.0.1", side.port, timeout=20) for _ in range(15)]
+        for connection in connections:
+            connection.request("POST", "/predict", picture, {"Content-Type": "image/jpeg"})
+        side.stop()
+        for connection in connections:
+            answer = connection.getresponse()
+            assert "class" in json.load(answer) or answer.status == 503
+            answers[answer.status] += 1
+            connection.close()
+        with pytest.raises(ConnectionRefusedError):
+            connections[0].request("GET", "/healthz")
+    assert set(answers) <= {200, 503}
+    assert answers[200] >= 3
 
 
 def test_who_waits_while_the_web_side_is_ended_is_refused_and_nothing_aborts(
