@@ -1,5 +1,8 @@
 """Bytes and files to pictures: the one decoder of training, the line and the web side."""
 
+import struct
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -8,6 +11,10 @@ import numpy as np
 from edge.errors import PictureError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+
+TIFF = (b"II*\0", b"MM\0*")
+_PHOTOMETRIC = 262  # TIFF 6.0's PhotometricInterpretation, and those that OpenCV takes for RGB
+_LAB = frozenset({8, 9, 10})
 
 
 def decode_picture(data: bytes, name: str = "the picture") -> np.ndarray:
@@ -18,6 +25,9 @@ def decode_picture(data: bytes, name: str = "the picture") -> np.ndarray:
     """
     if not data:
         raise PictureError(f"{name}: is empty (0 bytes)")
+    with suppress(struct.error):  # one that is cut short is not decoded below
+        if data.startswith(TIFF) and read_tiff(data, (_PHOTOMETRIC,)).get(_PHOTOMETRIC) in _LAB:
+            raise PictureError(f"{name}: is a TIFF in CIE Lab colours; save it in RGB")
     try:
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -25,6 +35,19 @@ def decode_picture(data: bytes, name: str = "the picture") -> np.ndarray:
     if picture is None or picture.size == 0:
         raise PictureError(f"{name}: is not a picture that can be decoded (JPEG, PNG, WebP, BMP, TIFF)")
     return picture
+
+
+def read_tiff(data: bytes, tags: Collection[int]) -> dict[int, int]:
+    """The whole numbers that a TIFF's first directory gives for these tags; struct.error where it is cut short."""
+    order = "<" if data[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(order + "I", data, 4)
+    (entries,) = struct.unpack_from(order + "H", data, at)
+    values: dict[int, int] = {}
+    for entry in range(at + 2, at + 2 + 12 * min(entries, 512), 12):
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        if tag in tags:
+            (values[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
+    return values
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.errors import PictureError
 from edge.model import Classifier
-from edge.picture import decode_picture
+from edge.picture import TIFF, decode_picture, read_tiff
 from edge.records import Prediction
 
 MAX_PIXELS = 40_000_000
@@ -166,15 +166,9 @@ def _bmp(data: bytes) -> Header | None:
 
 
 def _tiff(data: bytes) -> Header | None:
-    order = "<" if data[:2] == b"II" else ">"
-    (at,) = struct.unpack_from(order + "I", data, 4)
-    (entries,) = struct.unpack_from(order + "H", data, at)
-    size: dict[int, int] = {}
-    for i in range(min(entries, 512)):
-        tag, kind = struct.unpack_from(order + "HH", data, at + 2 + 12 * i)
-        if tag in (256, 257):
-            (size[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 10 + 12 * i)
-    return Header("tiff", size[256], size[257]) if len(size) == 2 else None
+    width, height = 256, 257
+    size = read_tiff(data, (width, height))
+    return Header("tiff", size[width], size[height]) if len(size) == 2 else None
 
 
 _READERS = (
@@ -182,6 +176,5 @@ _READERS = (
     (b"\x89PNG\r\n\x1a\n", _png),
     (b"RIFF", _webp),
     (b"BM", _bmp),
-    (b"II*\0", _tiff),
-    (b"MM\0*", _tiff),
+    *((begins, _tiff) for begins in TIFF),
 )

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -40,6 +41,15 @@ def test_a_vote_is_the_weighted_mean_and_never_surer_than_its_surest_view() -> N
     assert best == 0
     assert confidence == pytest.approx((0.9 + 0.3) / 1.5)
     assert math.isclose(probabilities.sum(), 1)
+
+
+@pytest.mark.parametrize(("strange", "said_strange"), [((1, 0.4, 0.4), True), ((1, 1.2, 0.4), False)])
+def test_a_vote_is_strange_where_most_of_its_weight_is(strange: tuple[float, float, float], said_strange: bool) -> None:
+    vote = Vote()
+    assert not vote.strange
+    for n, weight in enumerate(strange):
+        vote.add(replace(said(0.9), strange=n == 0), weight)
+    assert vote.strange == said_strange
 
 
 @pytest.mark.parametrize(("look", "careful"), [(0.2, 0.03), (0.8, 0.2)], ids=["like views", "unlike views"])

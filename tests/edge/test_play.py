@@ -10,8 +10,11 @@ from edge.bench.twin import Report, report, run_twin
 from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.decide import Waiting
+from edge.demo import bundled_model
 from edge.line import Line
+from edge.model import Classifier
 from edge.play import Pace
+from edge.records import Decision
 from edge.simulator.arrivals import PARTS
 from tests.edge.tiny_model import write_model
 
@@ -38,6 +41,20 @@ def test_stages_that_take_little_change_nothing(model: Path) -> None:
     assert (usual.born, usual.reasons, usual.outcomes) == (swift.born, swift.reasons, swift.outcomes)
     assert usual.balanced
     assert usual.fired_s_within(1.0) == pytest.approx(0.0002, abs=1e-4)
+
+
+def test_a_decision_tells_a_stranger_from_an_item_that_is_not_sure_enough() -> None:
+    told: list[Decision] = []
+    model = bundled_model()
+    source = "sim:?speed_mm_s=500&rate=6&seconds=4&fps=30&height=360&foreign=0.5&seed=2"
+    whole = content(model, Classifier(model, "cpu").card.classes, source, web=False)
+    line = Line(LineConfig.parse(whole), told.append, clock=VirtualClock())
+    line.play()
+    line.stop()
+    strangers = [one for one in told if one.strange]
+    assert strangers
+    assert {one.reason for one in strangers} == {"unknown"}
+    assert len(strangers) < len(told)
 
 
 def test_an_eye_that_takes_longer_than_a_frame_looks_at_the_newest_one(model: Path) -> None:

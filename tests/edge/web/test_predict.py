@@ -52,6 +52,15 @@ def test_the_bytes_themselves_may_be_the_body(client: FlaskClient, suffix: str, 
     assert (response.status_code, response.get_json()["class"]) == (200, "green")
 
 
+def test_a_tiff_in_cie_lab_is_refused_for_its_colours_would_be_others(client: FlaskClient) -> None:
+    pil = pytest.importorskip("PIL.Image", reason="Pillow writes the picture")
+    file = io.BytesIO()
+    pil.new("LAB", (8, 8), (90, 200, 40)).save(file, "TIFF")
+    response = client.post("/predict", data=file.getvalue(), content_type="image/tiff")
+    assert response.status_code == 422
+    assert "is a TIFF in CIE Lab colours; save it in RGB" in response.get_json()["error"]
+
+
 @pytest.mark.parametrize("before", ["", "data:image/jpeg;base64,"])
 def test_base64_in_json_is_taken_with_or_without_a_data_address(client: FlaskClient, before: str) -> None:
     response = client.post("/predict", json={"image": before + base64.b64encode(PICTURE).decode()})
