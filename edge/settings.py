@@ -1,7 +1,8 @@
 """The base of every settings model: frozen, and strict about keys it does not know."""
 
+from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -20,7 +21,7 @@ class Settings(BaseModel):
         annotation = cls.model_fields[info.field_name or ""].annotation
         kinds = _kinds(annotation)
         numbers, truth = bool(kinds & {int, float}), bool in kinds
-        if numbers and isinstance(value, dict):  # a table whose keys are the user's own: the wrong one is named
+        if _names_numbers(annotation) and isinstance(value, dict):  # keys of the user's own: the wrong one is named
             for key, one in value.items():
                 if isinstance(one, bool):
                     raise ValueError(f"{key} must be a number, not true or false")
@@ -36,6 +37,15 @@ class Settings(BaseModel):
         if truth and not numbers and _holds(int | float, value) and not _holds(bool, value):
             raise ValueError("must be true or false")
         return value
+
+
+def _names_numbers(annotation: Any) -> bool:
+    """Whether what is annotated may be a table from names to numbers."""
+    parts = get_args(annotation)
+    origin = get_origin(annotation)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _kinds(parts[1]) <= {int, float}
+    return any(_names_numbers(part) for part in parts)
 
 
 def _holds(kind: type | UnionType, value: Any) -> bool:
