@@ -12,11 +12,11 @@ class NotBack(Exception):
     """What was called has not come back in time."""
 
 
-def within(seconds: float, work: Callable[[], Done], name: str) -> Done:
+def within(seconds: float | None, work: Callable[[], Done], name: str) -> Done:
     """Does a piece of work in a thread of its own and returns its result, or raises what it raised.
 
-    Raises NotBack, which calls it by its name, when it has not come back after so many seconds. Nobody can end it
-    from outside: its thread is a daemon and is left behind.
+    Raises NotBack, which calls it by its name, when it has not come back after so many seconds; None waits for
+    ever. Nobody can end it from outside: its thread is a daemon and is left behind.
     """
     done: Future[Done] = Future()
 

@@ -11,12 +11,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
 
-Done = TypeVar("Done")
+from edge.bounded import Done, within
+
 NICE = -15
 WEB_NICENESS = 10  # of every thread of the web side
 # How long a thread may keep the interpreter when another one waits for it; Python's default is 5 ms.
@@ -58,19 +57,12 @@ def with_precedence(work: Callable[[], Done]) -> Done:
     Threads that the work starts, as the pool of a model's engine, inherit the precedence: a classifying
     thread that waits for a pool that ordinary programs hold back would gain nothing by its own.
     """
-    outcome: Future[Done] = Future()
 
-    def run() -> None:
+    def favoured() -> Done:
         ask_for_precedence()
-        try:
-            outcome.set_result(work())
-        except BaseException as error:
-            outcome.set_exception(error)
+        return work()
 
-    thread = threading.Thread(target=run, name="sortline-start", daemon=True)
-    thread.start()
-    thread.join()
-    return outcome.result()
+    return within(None, favoured, "work with precedence")
 
 
 @contextmanager

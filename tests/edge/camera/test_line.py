@@ -66,6 +66,24 @@ def test_a_line_starts_without_its_camera_says_so_and_takes_it_up_when_it_appear
         assert line.herald.recent[-1].recovered
 
 
+def write_line(folder: Path, camera: str, more: str = "") -> None:
+    """Writes line.toml of a line whose one lane is the default one, with these lines in its camera's table."""
+    (folder / "line.toml").write_text(
+        f"""
+        [model]
+        path = "m.onnx"
+        [camera]
+        {camera}
+        [belt]
+        pixels_per_mm = 1
+        speed_mm_s = 100
+        [[lanes]]
+        name = "rest"
+        default = true
+        {more}"""
+    )
+
+
 @pytest.mark.parametrize("speaks", [False, True])
 def test_a_line_whose_camera_is_away_leaves_the_machine_alone(speaks: bool, tmp_path: Path) -> None:
     """Both processes together, in processor time, which other programs do not lengthen: at most 2 % of a core."""
@@ -73,22 +91,7 @@ def test_a_line_whose_camera_is_away_leaves_the_machine_alone(speaks: bool, tmp_
         pytest.skip("needs Linux's /proc")
     with mute_server() as port:
         write_model(tmp_path / "m.onnx", size=96)
-        (tmp_path / "line.toml").write_text(
-            f"""
-            [model]
-            path = "m.onnx"
-            [camera]
-            source = "rtsp://127.0.0.1:{port if speaks else 9}/x"
-            [belt]
-            pixels_per_mm = 1
-            speed_mm_s = 100
-            [[lanes]]
-            name = "rest"
-            default = true
-            [web]
-            port = 0
-            """
-        )
+        write_line(tmp_path, f'source = "rtsp://127.0.0.1:{port if speaks else 9}/x"', "[web]\nport = 0\n")
         words = [sys.executable, "-m", "edge.cli", "run", str(tmp_path / "line.toml")]
         with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as line:
             try:
@@ -114,21 +117,7 @@ def test_a_line_whose_camera_is_away_leaves_the_machine_alone(speaks: bool, tmp_
 def test_check_says_that_a_camera_never_answers_within_its_timeouts_and_exits_1(tmp_path: Path) -> None:
     write_model(tmp_path / "m.onnx")
     with mute_server() as port:
-        (tmp_path / "line.toml").write_text(
-            f"""
-            [model]
-            path = "m.onnx"
-            [camera]
-            source = "rtsp://user:secret@127.0.0.1:{port}/x"
-            open_timeout_s = 2.0
-            [belt]
-            pixels_per_mm = 1
-            speed_mm_s = 100
-            [[lanes]]
-            name = "rest"
-            default = true
-            """
-        )
+        write_line(tmp_path, f'source = "rtsp://user:secret@127.0.0.1:{port}/x"\nopen_timeout_s = 2.0')
         start = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "edge.cli", "check", str(tmp_path / "line.toml")],
