@@ -1,8 +1,11 @@
 """What a scenario found: tables of plain figures, each with its units and how it was measured, and bars."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from time import perf_counter, process_time
 from typing import Any
+
+WARM_UP_RUNS = 2  # after another engine's turn the caches hold the other engine's weights
 
 Figure = float | int | str | None
 
@@ -75,6 +78,19 @@ class Runs:
     @property
     def cpu_each_s(self) -> float | None:
         return self.cpu_s / len(self.seconds) if self.seconds else None
+
+
+def timed_runs(once: Callable[[], object], runs: int) -> Runs:
+    """So many calls in a row, after WARM_UP_RUNS that do not count."""
+    seconds = []
+    for _ in range(WARM_UP_RUNS):
+        once()
+    cpu = process_time()
+    for _ in range(runs):
+        start = perf_counter()
+        once()
+        seconds.append(perf_counter() - start)
+    return Runs(seconds, process_time() - cpu)
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:

@@ -1,16 +1,13 @@
 """A network without the contract's front, fed ready-made floats: what pre-processing in the file is held against."""
 
 from pathlib import Path
-from time import perf_counter, process_time
 
 import numpy as np
 
-from edge.bench.findings import Runs
+from edge.bench.findings import Runs, timed_runs
 from edge.engines import OnnxRuntime
 from edge.errors import ModelError
 from edge.graph import check_graph
-
-WARM_UP_RUNS = 2  # as edge.bench.model
 
 
 class FloatNetwork:
@@ -42,12 +39,5 @@ class FloatNetwork:
 
     def measure(self, runs: int, batch: int = 1) -> Runs:
         """So many inferences in a row, after two that do not count."""
-        floats, seconds = np.random.default_rng(1).normal(0, 1, (batch, *self._size)).astype(np.float32), []
-        for _ in range(WARM_UP_RUNS):
-            self._session.run(None, {self._name: floats})
-        cpu = process_time()
-        for _ in range(runs):
-            start = perf_counter()
-            self._session.run(None, {self._name: floats})
-            seconds.append(perf_counter() - start)
-        return Runs(seconds, process_time() - cpu)
+        floats = np.random.default_rng(1).normal(0, 1, (batch, *self._size)).astype(np.float32)
+        return timed_runs(lambda: self._session.run(None, {self._name: floats}), runs)

@@ -5,12 +5,24 @@ from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 
 import numpy as np
 
 from edge.bench.eager import Eager, network_of
-from edge.bench.findings import Bar, Column, Figure, Findings, Runs, Table, milliseconds, percentile, ratio
+from edge.bench.findings import (
+    WARM_UP_RUNS,
+    Bar,
+    Column,
+    Figure,
+    Findings,
+    Runs,
+    Table,
+    milliseconds,
+    percentile,
+    ratio,
+    timed_runs,
+)
 from edge.bench.floats import FloatNetwork
 from edge.bench.peer import Peer, PeerError
 from edge.bench.scenario import Bench
@@ -31,7 +43,6 @@ TO_FP32, TO_TORCH = 0.60, 0.16
 BATCHES = (1, 4)
 RUNS_A_TURN = 8
 EYE_RUNS_A_TURN = 4  # as edge.choice: threads stay for a turn where the system has put them
-WARM_UP_RUNS = 2  # after another engine's turn the caches hold the other engine's weights
 Key = tuple[str, int, int]  # provider, threads, batch
 Turn = Callable[[int], Runs]  # RUNS_A_TURN inferences of so many pictures
 
@@ -47,16 +58,9 @@ class Engine:
 
     def measure(self, runs: int, batch: int = 1, eye: bool = False) -> Runs:
         """So many inferences in a row, after two that do not count; with a busy eye beside it where that is asked."""
-        pixels, seconds = self._pixels[:batch], []
+        pixels = self._pixels[:batch]
         with busy_eye() if eye else nullcontext():
-            for _ in range(WARM_UP_RUNS):
-                self._classifier.run(pixels)
-            cpu = process_time()
-            for _ in range(runs):
-                start = perf_counter()
-                self._classifier.run(pixels)
-                seconds.append(perf_counter() - start)
-            return Runs(seconds, process_time() - cpu)
+            return timed_runs(lambda: self._classifier.run(pixels), runs)
 
 
 class Chooser:
