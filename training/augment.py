@@ -20,9 +20,9 @@ from training.crew import ALONE, Crew
 class AugmentSettings(BaseModel):
     """How far pictures are varied: each value is the largest change either way, drawn uniformly.
 
-    shift and zoom are shares of the picture's side, brightness and contrast factors of 1 plus or
-    minus so much. quarter_turns adds a turn by 0, 90, 180 or 270 degrees, for items that have no
-    upright. With a window below 1 training sees a square of that share of the side (in steps of 32
+    shift (by whole pixels) and zoom are shares of the picture's side, brightness and contrast factors
+    of 1 plus or minus so much. quarter_turns adds a turn by 0, 90, 180 or 270 degrees, for items that
+    have no upright. With a window below 1 training sees a square of that share of the side (in steps of 32
     pixels), at a random place: fewer pixels a step, and no two steps alike.
     """
 
@@ -63,11 +63,15 @@ class RandomPose(v2.Transform):  # type: ignore[misc]  # torchvision has no type
         zoom = 1 + s.zoom * either_way(n, self.crew)
         mirror = torch.where(self.crew.rand(n) < 0.5, -1.0, 1.0) if s.flip else torch.ones(n)
         cos, sin = window * torch.cos(turn) / zoom, window * torch.sin(turn) / zoom
-        reach = 2 * s.shift + 1 - window
         # Rotation times shear, its first column mirrored. A side is 2 long here: -1 to 1.
-        x = torch.stack([cos * mirror, cos * shear - sin, reach * either_way(n, self.crew)], dim=1)
-        y = torch.stack([sin * mirror, sin * shear + cos, reach * either_way(n, self.crew)], dim=1)
+        x = torch.stack([cos * mirror, cos * shear - sin, self.offsets(n)], dim=1)
+        y = torch.stack([sin * mirror, sin * shear + cos, self.offsets(n)], dim=1)
         return {"places": torch.stack([x, y], dim=1)}
+
+    def offsets(self, n: int) -> Tensor:
+        """n shifts along one axis, by whole pixels: between two pixels each would be blurred with its neighbour."""
+        reach = 2 * self.settings.shift + 1 - self.seen / self.side
+        return torch.trunc(reach * either_way(n, self.crew) * self.side / 2) * 2 / self.side
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
         if self.side < inpt.shape[-1]:

@@ -70,6 +70,14 @@ def test_a_shift_moves_no_further_than_it_says() -> None:
     assert rows.abs().max() > 4
 
 
+@pytest.mark.parametrize("window", [1.0, 0.67])
+def test_a_shift_blurs_nothing(window: float) -> None:
+    chequered = (torch.arange(96)[:, None] + torch.arange(96)).remainder(2).mul(255.0).expand(16, 3, 96, 96)
+    settings = STILL.model_copy(update={"shift": 0.1, "window": window, "quarter_turns": True, "flip": True})
+    moved = at_side(settings, 96)(chequered)[..., 12:-12, 12:-12]
+    assert torch.minimum(moved, 255 - moved).max() < 0.5
+
+
 def test_brightness_stays_within_white() -> None:
     bright = augmentation(STILL.model_copy(update={"brightness": 0.5}))(torch.full((64, 3, 4, 4), 220.0))
     assert bright.max() == 255
