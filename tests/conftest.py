@@ -1,5 +1,6 @@
 """What every test shares: the real pictures where they are at hand, and a watch for leaked threads."""
 
+import compileall
 import threading
 import time
 from collections.abc import Iterator
@@ -7,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+# Hundreds of processes import this tree, and where PYTHONDONTWRITEBYTECODE is set, as in many containers, each of
+# them would compile it anew.
+for folder in ("edge", "training", "tests"):
+    compileall.compile_dir(ROOT / folder, quiet=2)
+
+SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 from edge.records import Box, Frame
 
 WIDTH, HEIGHT, FPS = 640, 360, 60.0
+SPARE = 97  # pixels of noise beyond a picture
 Painter = Callable[[np.ndarray, float], None]
 
 
@@ -21,21 +22,24 @@ class PaintedBelt:
         rng = np.random.default_rng(seed)
         self.px_per_frame = px_per_frame
         self.rng = rng
-        self.noise = noise
         pattern = cv2.GaussianBlur(rng.standard_normal((HEIGHT, 4096)).astype(np.float32), (0, 0), 1.5)
-        self._pattern = pattern * (4 / pattern.std())
+        tone = 100 + pattern * (4 / pattern.std())
+        self._ground = tone[..., None] * np.array((0.95, 1.05, 0.9), np.float32)
+        # Each picture takes its noise from a place of its own here: to draw it anew would cost more than to find items.
+        self._noise = rng.standard_normal((HEIGHT + SPARE, WIDTH + SPARE, 3), np.float32) * np.float32(noise)
         self.light = 1.0
 
     def frame(self, seq: int, *items: Painter, shift: float | None = None) -> Frame:
         """The picture of one moment. shift is how far the belt has moved, by default steadily."""
         moved = self.px_per_frame * seq if shift is None else shift
         start = round(-moved) % (4096 - WIDTH)
-        tone = 100 + self._pattern[:, start : start + WIDTH]
-        picture = tone[..., None] * np.array((0.95, 1.05, 0.9), np.float32)
+        picture = self._ground[:, start : start + WIDTH].copy()
         for paint in items:
             paint(picture, moved)
-        picture = picture * self.light + self.rng.standard_normal(picture.shape).astype(np.float32) * self.noise
-        pixels = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+        picture *= np.float32(self.light)
+        down, right = self.rng.integers(0, SPARE, 2)
+        picture += self._noise[down : down + HEIGHT, right : right + WIDTH]
+        pixels = np.clip(np.rint(picture, out=picture), 0, 255, out=picture).astype(np.uint8)
         return Frame(seq, seq / FPS, moved, pixels)
 
 

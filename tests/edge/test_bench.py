@@ -5,6 +5,8 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bench import SCENARIOS, Bench, run_bench, servers
+from edge.bench import SCENARIOS, Bench, fastest, live, oneitem, run_bench
+from edge.bench.cargo import Cargo, cargoes
 from edge.bench.eager import Eager
 from edge.bench.findings import Bar, Column, Findings, Table, percentile
 from edge.bench.live import Stretch, belt, content
@@ -31,6 +34,30 @@ from edge.simulator.arrivals import PARTS
 from tests.edge.tiny_model import FLOAT, write_model
 
 SHORT = 0.05  # the share of the usual measuring time
+SMALL = {"width": 640, "height": 360}  # a quarter of the usual pixels, and half the belt in view
+
+
+@pytest.fixture(autouse=True)
+def small_belts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Belts in small pictures, few rows and short pauses: what a scenario measures and says is the same."""
+
+    def small(source: str) -> str:
+        return source.replace("width=1280&height=720", "&".join(f"{key}={value}" for key, value in SMALL.items()))
+
+    def small_cargoes(bench: Bench) -> Iterator[Cargo]:
+        return (replace(cargo, keys=cargo.keys | SMALL) for cargo in cargoes(bench))
+
+    for scenario in ("belt", "soak"):
+        monkeypatch.setattr(f"edge.bench.{scenario}.cargoes", small_cargoes)
+    for scenario in ("line", "predict", "startup"):
+        monkeypatch.setattr(f"edge.bench.{scenario}.belt", lambda fps, rate=10: small(live.belt(fps, rate)))
+    lone = small(oneitem.SOURCE).replace("rate=0.6&min_gap_mm=770", "rate=1.2&min_gap_mm=370")
+    monkeypatch.setattr("edge.bench.oneitem.SOURCE", lone)
+    monkeypatch.setattr("edge.bench.crowd.COUNTS", (1, 4, 16))
+    monkeypatch.setattr("edge.bench.belt.SETTLING_S", 0.3)
+    monkeypatch.setattr("edge.bench.fastest.SETTLING_S", fastest.SETTLING_S / 2)
+    for scenario in ("predict", "servers"):
+        monkeypatch.setattr(f"edge.bench.{scenario}.TURNS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +65,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model") / "parts.onnx", PARTS, size=32)
 
 
-def measured(name: str, model: Path, tmp_path: Path) -> dict[str, Any]:
-    path = tmp_path / "bench.json"
-    assert run_bench([name], model, path, effort=SHORT) == 0
+def found_in(path: Path, name: str) -> dict[str, Any]:
+    """What a benchmark that measured this scenario alone has written."""
     content = json.loads(path.read_text())
     assert list(content["scenarios"]) == [name]
     found: dict[str, Any] = content["scenarios"][name]
@@ -51,14 +77,31 @@ def measured(name: str, model: Path, tmp_path: Path) -> dict[str, Any]:
     return found
 
 
+def measured(name: str, model: Path, tmp_path: Path, effort: float = SHORT) -> dict[str, Any]:
+    path = tmp_path / "bench.json"
+    assert run_bench([name], model, path, effort=effort) == 0
+    return found_in(path, name)
+
+
 def test_where_no_terminal_is_the_progress_is_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     with Screen().progress("belt") as say:
         say("steady at 1 m/s")
     assert capsys.readouterr() == ("", "belt: steady at 1 m/s\n")
 
 
-def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model: Path, tmp_path: Path) -> None:
-    tables = measured("model", model, tmp_path)["tables"]
+@pytest.fixture(scope="module")
+def lite0_at_224(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What scenario `model` finds for a file of that name and size, beside another file and its network's floats."""
+    folder = tmp_path_factory.mktemp("lite0")
+    floats = write_model(folder / "core.onnx", PARTS, card=False, input_type=FLOAT, input_shape=("N", 224, 224, 3))
+    own = write_model(folder / "own.onnx", PARTS, size=224, training={"network": "efficientnet_lite0"})
+    path = folder / "bench.json"
+    assert run_bench(["model"], own, path, effort=0.01, against=own, floats=floats) == 0
+    return found_in(path, "model")
+
+
+def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(lite0_at_224: dict[str, Any]) -> None:
+    tables = lite0_at_224["tables"]
     rows = tables["model"]["rows"]
     cpu = [row for row in rows if row["provider"] == "cpu"]
     assert {row["batch"] for row in cpu} == {1, 4}
@@ -71,13 +114,9 @@ def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(model:
 
 
 def test_another_file_its_network_fed_floats_and_torch_are_timed_in_turns_and_lite0_at_224_is_held_to_its_bars(
-    tmp_path: Path,
+    lite0_at_224: dict[str, Any],
 ) -> None:
-    floats = write_model(tmp_path / "core.onnx", PARTS, card=False, input_type=FLOAT, input_shape=("N", 224, 224, 3))
-    own = write_model(tmp_path / "own.onnx", PARTS, size=224, training={"network": "efficientnet_lite0"})
-    path = tmp_path / "bench.json"
-    assert run_bench(["model"], own, path, effort=0.01, against=own, floats=floats) == 0
-    found = json.loads(path.read_text())["scenarios"]["model"]
+    found = lite0_at_224
     rows = found["tables"]["model"]["rows"]
     assert [row["batch"] for row in rows if row["provider"].startswith("other file")] == [1, 4]
     assert found["bars"]["to_fp32"]["value"] > 0
@@ -157,9 +196,8 @@ def test_predict_is_measured_on_a_real_socket_and_so_is_what_it_costs_the_line(m
 
 
 def test_predict_is_held_against_the_servers_that_are_installed_and_the_others_are_named(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(servers, "TURNS", 1)
     found = measured("servers", model, tmp_path)
     rows = found["tables"]["servers"]["rows"]
     assert [(row["server"], row["clients"]) for row in rows[:2]] == [("sortline", 1), ("sortline", 8)]
@@ -204,9 +242,7 @@ def test_belts_are_sorted_in_the_twin_and_held_against_what_really_happened(mode
 
 
 def test_a_soak_holds_memory_threads_and_files_against_their_bars(model: Path, tmp_path: Path) -> None:
-    path = tmp_path / "bench.json"
-    assert run_bench(["soak"], model, path, effort=0.01) == 0
-    found = json.loads(path.read_text())["scenarios"]["soak"]
+    found = measured("soak", model, tmp_path, effort=0.005)
     rows = found["tables"]["soak"]["rows"]
     assert [row["window"] for row in rows] == list(range(1, 11))
     assert rows[-1]["items"] > rows[0]["items"]

@@ -58,7 +58,10 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "colours.onnx")
 
 
-def line(folder: Path, model: Path, source: object = "sim:?seed=3", more: str = "", camera: str = "") -> Path:
+SMALL = "width=640&height=360"  # a quarter of the pixels to draw and to look at
+
+
+def line(folder: Path, model: Path, source: object = f"sim:?seed=3&{SMALL}", more: str = "", camera: str = "") -> Path:
     path = folder / "line.toml"
     path.write_text(LINE.format(model=model, source=source, more=more, camera=camera))
     return path
@@ -158,11 +161,11 @@ def test_check_says_how_each_part_is(model: Path, tmp_path: Path) -> None:
 
 
 def test_replay_tells_which_decisions_differ_between_two_models(model: Path, tmp_path: Path) -> None:
-    same = sortline("replay", line(tmp_path, model), "sim:?seed=3&seconds=4", "--model", model)
+    same = sortline("replay", line(tmp_path, model), f"sim:?seed=3&seconds=3&{SMALL}", "--model", model)
     assert same.returncode == 0, same.stderr
     assert "0 of " in same.stdout
     other = write_model(tmp_path / "other.onnx", {"red": (40, 70, 220), "green": (40, 190, 60), "blue": (220, 40, 40)})
-    differs = sortline("replay", line(tmp_path, model), "sim:?seed=3&seconds=4", "--model", other)
+    differs = sortline("replay", line(tmp_path, model), f"sim:?seed=3&seconds=3&{SMALL}", "--model", other)
     assert differs.returncode == 0, differs.stderr
     assert "decisions differ" in differs.stdout
 

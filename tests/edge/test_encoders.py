@@ -18,6 +18,8 @@ from edge.errors import ConfigError
 from edge.line import Line
 from tests.edge.tiny_model import write_model
 
+SMALL = "width=800&height=240"  # a fifth of the pixels to draw and to look at
+
 
 class Wheel:
     """A user's own encoder: what it reads is set by hand."""
@@ -277,8 +279,8 @@ def config(folder: Path, encoder: dict[str, object] | None, source: str) -> Line
 
 @pytest.mark.parametrize("motion", ["stop_and_go", "ramps"])
 def test_on_a_belt_that_stops_and_goes_the_encoder_keeps_every_push_on_its_item(tmp_path: Path, motion: str) -> None:
-    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
-    source = f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion={motion}&period_s=3"
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}
+    source = f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&{SMALL}&motion={motion}&period_s=3"
     line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
     line.play(seconds=10)
     line.stop()
@@ -290,8 +292,8 @@ def test_on_a_belt_that_stops_and_goes_the_encoder_keeps_every_push_on_its_item(
 
 
 def test_without_its_encoder_the_same_belt_is_pushed_wrongly(tmp_path: Path) -> None:
-    line = Line(config(tmp_path, None, "sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion=stop_and_go&period_s=3"),
-                clock=VirtualClock())  # fmt: skip
+    source = f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&{SMALL}&motion=stop_and_go&period_s=3"
+    line = Line(config(tmp_path, None, source), clock=VirtualClock())
     line.play(seconds=10)
     line.stop()
     truth = line.watch.truth()
@@ -300,8 +302,8 @@ def test_without_its_encoder_the_same_belt_is_pushed_wrongly(tmp_path: Path) -> 
 
 
 def test_with_a_silent_encoder_nothing_is_pushed(tmp_path: Path) -> None:
-    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
-    line = Line(config(tmp_path, encoder, "sim:?speed_mm_s=500&rate=6&seed=5&fps=30"), clock=VirtualClock())
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}
+    line = Line(config(tmp_path, encoder, f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&{SMALL}"), clock=VirtualClock())
     wheel = line.encoder
 
     def unplugged() -> int:
@@ -322,8 +324,8 @@ def test_what_was_seen_while_the_encoder_said_nothing_is_pushed_at_its_place_or_
     tmp_path: Path, from_s: float
 ) -> None:
     """The belt stops, stands and starts meanwhile: where the pictures of that time were taken is only a guess."""
-    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
-    source = "sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion=stop_and_go&period_s=2.5"
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}
+    source = f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&{SMALL}&motion=stop_and_go&period_s=2.5"
     line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
     wheel = line.encoder
     read = wheel.read  # type: ignore[union-attr]
@@ -346,8 +348,8 @@ def test_what_was_seen_while_the_encoder_said_nothing_is_pushed_at_its_place_or_
 
 @pytest.mark.parametrize("fault", ["once 0", "300 mm further on"])
 def test_an_encoder_whose_counts_jump_never_leads_to_a_wrong_push(tmp_path: Path, fault: str) -> None:
-    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
-    source = "sim:?speed_mm_s=500&rate=6&seed=5&fps=30&motion=stop_and_go&period_s=2.5"
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}
+    source = f"sim:?speed_mm_s=500&rate=6&seed=5&fps=30&{SMALL}&motion=stop_and_go&period_s=2.5"
     line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
     wheel, herald = line.encoder, line.herald
     assert wheel is not None
@@ -383,8 +385,8 @@ def test_an_encoder_whose_counts_jump_never_leads_to_a_wrong_push(tmp_path: Path
 def test_an_encoder_with_a_wrong_scale_is_told_and_a_belt_that_stops_is_none(
     tmp_path: Path, counts_per_mm: float, motion: str, told: int
 ) -> None:
-    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}
-    source = f"sim:?speed_mm_s=500&rate=2&seed=5&fps=30&motion={motion}&period_s=5"
+    encoder = {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}
+    source = f"sim:?speed_mm_s=500&rate=2&seed=5&fps=30&{SMALL}&motion={motion}&period_s=5"
     line = Line(config(tmp_path, encoder, source), clock=VirtualClock())
     wheel = line.encoder
     read = wheel.read  # type: ignore[union-attr]

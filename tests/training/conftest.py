@@ -4,9 +4,11 @@ Without torch the tests of this folder are left out.
 """
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.progress import Progress
@@ -70,6 +72,23 @@ def finished(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run.export()
         run.quantize()
     return folder
+
+
+@pytest.fixture(scope="session")
+def exported() -> Callable[[str, int], tuple[Any, Any]]:
+    """An untrained network for three classes and the core of its file, by name and side; both are read only.
+
+    torch's exporter takes as long for one of these as many tests together.
+    """
+    from training.export import export_core
+    from training.networks import build_network
+
+    @cache
+    def export(name: str, side: int) -> tuple[Any, Any]:
+        network = build_network(name, 3, from_scratch=True).eval()
+        return network, export_core(network, side)
+
+    return export
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -8,9 +10,8 @@ from onnx import helper
 from edge.model import FORMAT, Classifier, ModelCard
 from tests.edge.tiny_model import COLOURS, write_model
 from training.evaluation.cam import Attention
-from training.export import Front, dress, export_core
+from training.export import Front, dress
 from training.export import write_model as write_dressed
-from training.networks import build_network
 from training.quantize import scaled, to_int8
 from training.ranges import minmax, observe
 
@@ -35,11 +36,10 @@ def test_a_map_is_warm_where_the_class_s_colour_is_and_nowhere_else(tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def lite0(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def lite0(tmp_path_factory: pytest.TempPathFactory, exported: Callable[[str, int], tuple[Any, Any]]) -> dict[str, Path]:
     """The same untrained network as an fp32 and an int8 file."""
     folder = tmp_path_factory.mktemp("lite0")
-    network = build_network("efficientnet_lite0", 3, from_scratch=True).eval()
-    core = export_core(network, 64)
+    network, core = exported("efficientnet_lite0", 64)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     ranges = {key: minmax(seen) for key, seen in observe(core, [scaled(pixels, network.scaling)]).items()}
     front = Front((network.scaling.zero,), (network.scaling.divisor,))

@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from edge.model import Resize
 from training.batches import Batches
+from training.cli import main
 from training.crew import Crew
 from training.data import load
 from training.errors import InputError
@@ -21,25 +22,33 @@ from training.settings import FitSettings
 
 # Everything that could depend on the number of processes: batch norm, dropout, MixUp, averages. SGD,
 # since Adam's first steps have the size of the learning rate however small, or rounded, a gradient is.
-WORDS = "--network simple_cnn --size 32 --batch 16 --optimizer sgd --lr 0.02 --mixup 0.2 --average 0.9 --threads 1"
+WORDS = (
+    *("--network", "simple_cnn", "--size", "32", "--batch", "16", "--optimizer", "sgd", "--lr", "0.02"),
+    *("--mixup", "0.2", "--average", "0.9", "--threads", "1", "--track", "none"),
+)
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def fit(shapes: Path, run: Path, epochs: int, *launcher: str) -> subprocess.Popen[bytes]:
-    words = ["-m", "training", "fit", str(shapes), "--out", str(run), "--epochs", str(epochs), *WORDS.split()]
+def words(shapes: Path, run: Path, epochs: int) -> list[str]:
+    return ["fit", str(shapes), "--out", str(run), "--epochs", str(epochs), *WORDS]
+
+
+def fit_by_two(shapes: Path, run: Path, epochs: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, *launcher, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    )
+        [sys.executable, *TORCHRUN, "-m", "training", *words(shapes, run, epochs)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
 
 
 def test_two_processes_come_to_the_result_of_one_at_the_same_batch(shapes: Path, tmp_path: Path) -> None:
-    runs = [fit(shapes, tmp_path / "one", 2), fit(shapes, tmp_path / "two", 2, *TORCHRUN)]
-    said = [run.communicate(timeout=280)[0].decode() for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], said
-    assert said[1].count("epoch  1/2") == 1  # the first process alone speaks
-    one, two = (torch.load(tmp_path / name / "weights.pt") for name in ("one", "two"))
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, atol=2e-3, rtol=1e-3, msg=key)
+    two = fit_by_two(shapes, tmp_path / "two", 2)
+    assert main(words(shapes, tmp_path / "one", 2)) == 0
+    said = two.communicate(timeout=280)[0].decode()
+    assert two.returncode == 0, said
+    assert said.count("epoch  1/2") == 1  # the first process alone speaks
+    by_one, by_two = (torch.load(tmp_path / name / "weights.pt") for name in ("one", "two"))
+    for key, value in by_one.items():
+        torch.testing.assert_close(by_two[key], value, atol=2e-3, rtol=1e-3, msg=key)
     histories = [json.loads((tmp_path / name / "history.json").read_text()) for name in ("one", "two")]
     for a, b in zip(*histories, strict=True):
         assert b["train_loss"] == pytest.approx(a["train_loss"], rel=1e-3)
@@ -47,7 +56,7 @@ def test_two_processes_come_to_the_result_of_one_at_the_same_batch(shapes: Path,
 
 
 def test_the_death_of_one_process_ends_all_and_the_last_checkpoint_is_whole(shapes: Path, tmp_path: Path) -> None:
-    run = fit(shapes, tmp_path / "run", 500, *TORCHRUN)
+    run = fit_by_two(shapes, tmp_path / "run", 500)
     try:
         history = tmp_path / "run" / "history.json"
         deadline = time.monotonic() + 240

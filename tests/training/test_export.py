@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,9 +13,8 @@ from edge.model import Classifier
 from edge.picture import read_picture
 from training.calibrate import softmax
 from training.errors import TrainingError
-from training.export import PARITY, Front, check_parity, dress, export_core
+from training.export import PARITY, Front, check_parity, dress
 from training.fit import predict
-from training.networks import build_network
 from training.quantize import scaled
 from training.run import Run
 
@@ -152,9 +153,10 @@ def test_in_the_int8_file_the_pixels_are_the_first_convolution_s_quantized_input
     ("name", "side"),
     [("efficientnet_lite0", 64), ("efficientnet_lite0", 76), ("mobilenet_v3_small", 64), ("resnet18", 64)],
 )
-def test_every_network_exports_with_the_answers_it_gives_in_torch(name: str, side: int) -> None:
-    network = build_network(name, 3, from_scratch=True).eval()
-    core = export_core(network, side)
+def test_every_network_exports_with_the_answers_it_gives_in_torch(
+    name: str, side: int, exported: Callable[[str, int], tuple[Any, Any]]
+) -> None:
+    network, core = exported(name, side)
     assert not {"BatchNormalization", "Pad"} & {node.op_type for node in core.graph.node}
     front = Front((network.scaling.zero,), (network.scaling.divisor,))
     model = dress(core, side, side, front, 3)

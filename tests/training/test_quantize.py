@@ -1,8 +1,9 @@
 import copy
 import platform
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -18,7 +19,6 @@ from edge.model import Classifier
 from training.aware import fit_aware
 from training.compare import run as run_file
 from training.export import Front, export_core
-from training.networks import build_network
 from training.quantize import KEPT_IN_FLOAT, Limits, Target, quantize, run_core, saturates, scaled, to_int8
 from training.ranges import METHODS, Histogram, entropy, minmax, observe, percentile
 from training.run import Run
@@ -221,10 +221,9 @@ def test_a_network_that_learnt_to_be_rounded_answers_in_integers_as_it_does_in_f
 
 @pytest.mark.parametrize(("name", "convolutions"), [("efficientnet_lite0", 49), ("resnet18", 20)])
 def test_onnx_runtime_runs_every_convolution_and_addition_in_integers(
-    name: str, convolutions: int, tmp_path: Path
+    name: str, convolutions: int, exported: Callable[[str, int], tuple[Any, Any]], tmp_path: Path
 ) -> None:
-    network = build_network(name, 3, from_scratch=True).eval()
-    core = export_core(network, 64)
+    network, core = exported(name, 64)
     pixels = np.random.default_rng(0).integers(0, 256, (4, 64, 64, 3), np.uint8)
     ranges = {key: minmax(seen) for key, seen in observe(core, [scaled(pixels, network.scaling)]).items()}
     front = Front((network.scaling.zero,), (network.scaling.divisor,))

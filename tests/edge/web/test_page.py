@@ -8,6 +8,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,9 @@ class Belt:
     """A fake line that runs in a thread and obeys the page."""
 
     def __init__(self, folder: Path) -> None:
-        self.commands: list[dict[str, Any]] = []
+        self.folder = folder
         self.incidents: list[Incident] = []
-        self.paused = False
-        self.armed = True
-        self.broken = False
-        self.besides: dict[str, Any] = {}
+        self.as_new()
         config = fake_line.config(folder, shadow=True)
         book = Journal(folder / "line.db", None, ("colours 1", "0" * 64), lambda recovered, cause: None)
         for item in range(30):
@@ -79,6 +77,14 @@ class Belt:
         self.side = WebSide(config, fake_line.facts(config), self._obey, self._report)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
+
+    def as_new(self) -> None:
+        """Nothing was told it yet, and nothing is the matter."""
+        self.commands: list[dict[str, Any]] = []
+        self.paused = False
+        self.armed = True
+        self.broken = False
+        self.besides: dict[str, Any] = {}
 
     def start(self) -> None:
         self.side.start()
@@ -102,7 +108,7 @@ class Belt:
 
     def _run(self) -> None:
         start, decided = time.monotonic() - 60, 100
-        while not self._stopping.wait(0.05):
+        while not self._stopping.wait(0.1):
             t = time.monotonic() - start
             items = fake_line.items_at(t)
             for item in items:
@@ -137,25 +143,60 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     driver.quit()
 
 
-@pytest.fixture
-def belt(tmp_path: Path) -> Iterator[Belt]:
-    belt = Belt(tmp_path)
+@contextmanager
+def running(folder: Path) -> Iterator[Belt]:
+    belt = Belt(folder)
     belt.start()
-    yield belt
-    belt.stop()
+    try:
+        yield belt
+    finally:
+        belt.stop()
+
+
+@contextmanager
+def shown(browser: Any, belt: Belt) -> Iterator[Any]:
+    browser.get_log("browser")
+    browser.get(belt.side.url)
+    until(lambda: text(browser, "status-text") == "Sorting")
+    try:
+        yield browser
+    finally:
+        browser.get("about:blank")  # leave the page, so that the web side can be stopped without an error on it
+
+
+@pytest.fixture(scope="module")
+def lasting_belt(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Belt]:
+    with running(tmp_path_factory.mktemp("belt")) as belt:
+        yield belt
+
+
+@pytest.fixture
+def belt(lasting_belt: Belt) -> Belt:
+    """The belt that all tests share but those that tell of incidents, which stay, or end its web side."""
+    lasting_belt.as_new()
+    return lasting_belt
 
 
 @pytest.fixture
 def page(browser: Any, belt: Belt) -> Iterator[Any]:
-    browser.get_log("browser")
-    browser.get(belt.side.url)
-    until(lambda: text(browser, "status-text") == "Sorting")
-    yield browser
-    browser.get("about:blank")  # leave the page, so that the web side can be stopped without an error on it
+    with shown(browser, belt) as page:
+        yield page
+
+
+@pytest.fixture
+def own_belt(tmp_path: Path) -> Iterator[Belt]:
+    with running(tmp_path) as belt:
+        yield belt
+
+
+@pytest.fixture
+def own_page(browser: Any, own_belt: Belt) -> Iterator[Any]:
+    with shown(browser, own_belt) as page:
+        yield page
 
 
 def until(what: Callable[[], Any]) -> Any:
-    return wait_for(what, 30)
+    return wait_for(what, 30, every_s=0.05)  # each look costs three processes some work
 
 
 def text(browser: Any, element: str) -> str:
@@ -311,7 +352,7 @@ def test_disarming_takes_one_press_and_arming_asks_first(page: Any, belt: Belt) 
     assert belt.commands == [{"command": "arm", "armed": False}, {"command": "arm", "armed": True}]
 
 
-def test_an_item_shows_its_deadline_ledger_and_is_told_what_it_really_is(page: Any, belt: Belt, tmp_path: Path) -> None:
+def test_an_item_shows_its_deadline_ledger_and_is_told_what_it_really_is(page: Any, belt: Belt) -> None:
     card = until(lambda: page.find_elements("css selector", ".decision .card"))[0]
     page.execute_script("arguments[0].focus()", card)  # a hand near the cards makes them stand still
     card = page.switch_to.active_element
@@ -337,7 +378,7 @@ def test_an_item_shows_its_deadline_ledger_and_is_told_what_it_really_is(page: A
     until(lambda: "the picture is kept" in text(page, "item-said"))
     (command,) = belt.commands
     assert (command["item_id"], command["label"]) == (item, "green")
-    assert (tmp_path / "pictures" / command["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
+    assert (belt.folder / "pictures" / command["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
     assert command["picture"].startswith("labelled/green/")
     until(lambda: page.find_elements("css selector", "#item-choices button[aria-pressed='true']"))
     press(page, "#item form button")
@@ -353,18 +394,18 @@ def test_what_has_drifted_since_the_start_is_named(page: Any) -> None:
     assert rows == {"confidence": "false", "brightness": "true", "unknown": "false", "classes": "false"}
 
 
-def test_an_incident_appears_says_what_to_do_and_is_cleared(page: Any, belt: Belt) -> None:
+def test_an_incident_appears_says_what_to_do_and_is_cleared(own_page: Any, own_belt: Belt) -> None:
     for item in (6, 7):
-        belt.side.incident(
+        own_belt.side.incident(
             Incident("output_failed", "output", 1.0, 2.0, "gate did not answer", "the item passed", item)
         )
-    until(lambda: "2 times" in text(page, "incidents"))
-    until(lambda: "Output failed" in text(page, "incidents"))
-    assert "Gate did not answer; the item passed." in text(page, "incidents")
-    assert "Check the diverter" in text(page, "incidents")
-    press(page, ".incident button")
-    until(lambda: text(page, "incidents") == "")
-    (command,) = belt.commands
+    until(lambda: "2 times" in text(own_page, "incidents"))
+    until(lambda: "Output failed" in text(own_page, "incidents"))
+    assert "Gate did not answer; the item passed." in text(own_page, "incidents")
+    assert "Check the diverter" in text(own_page, "incidents")
+    press(own_page, ".incident button")
+    until(lambda: text(own_page, "incidents") == "")
+    (command,) = own_belt.commands
     assert (command["command"], command["name"]) == ("clear_incident", "output_failed")
 
 
@@ -376,15 +417,17 @@ def test_a_part_that_fails_is_the_first_thing_one_sees(page: Any, belt: Belt) ->
     until(lambda: text(page, "status-text") == "Sorting")
 
 
-def test_a_connection_that_is_lost_is_said_and_heals(page: Any, belt: Belt) -> None:
-    (web,) = children()
-    os.kill(web, signal.SIGKILL)
-    until(lambda: text(page, "status-text") == "Connection lost")
-    until(lambda: text(page, "status-text") == "Sorting")
-    items = number(page, "items")
-    until(lambda: number(page, "items") > items)
-    until(lambda: "Web died" in text(page, "incidents"))
-    until(lambda: page.execute_script("return document.querySelectorAll('.decision').length") >= 3)
+def test_a_connection_that_is_lost_is_said_and_heals(browser: Any, tmp_path: Path) -> None:
+    others = children()
+    with running(tmp_path) as belt, shown(browser, belt) as page:
+        (web,) = children() - others
+        os.kill(web, signal.SIGKILL)
+        until(lambda: text(page, "status-text") == "Connection lost")
+        until(lambda: text(page, "status-text") == "Sorting")
+        items = number(page, "items")
+        until(lambda: number(page, "items") > items)
+        until(lambda: "Web died" in text(page, "incidents"))
+        until(lambda: page.execute_script("return document.querySelectorAll('.decision').length") >= 3)
 
 
 def test_ten_viewers_starve_nobody(page: Any, belt: Belt) -> None:
@@ -420,29 +463,31 @@ def test_ten_viewers_starve_nobody(page: Any, belt: Belt) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_text_can_be_read_and_every_control_has_a_name(page: Any, belt: Belt, theme: str) -> None:
-    belt.side.incident(fake_line.INCIDENT)
-    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]})
-    until(lambda: page.execute_script("return document.documentElement.dataset.theme") == theme)
-    until(lambda: text(page, "incidents"))
+def test_every_text_can_be_read_and_every_control_has_a_name(own_page: Any, own_belt: Belt, theme: str) -> None:
+    own_belt.side.incident(fake_line.INCIDENT)
+    own_page.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": theme}]}
+    )
+    until(lambda: own_page.execute_script("return document.documentElement.dataset.theme") == theme)
+    until(lambda: text(own_page, "incidents"))
     time.sleep(0.5)  # until the colours have faded in
-    words, contrast = page.execute_script(LOWEST_CONTRAST)
+    words, contrast = own_page.execute_script(LOWEST_CONTRAST)
     assert contrast >= 4.5, f"{words!r} has a contrast of {contrast:.2f}"
-    assert page.execute_script(UNNAMED) == []
+    assert own_page.execute_script(UNNAMED) == []
 
 
-def test_what_matters_is_large_enough_for_two_metres_and_for_a_finger(page: Any, belt: Belt) -> None:
+def test_what_matters_is_large_enough_for_two_metres_and_for_a_finger(own_page: Any, own_belt: Belt) -> None:
     """On a tablet of 150 pixels an inch 20 pixels are 3.4 mm, and 44 (WCAG 2.2, 2.5.5) as wide as a fingertip."""
-    belt.side.incident(fake_line.INCIDENT)
-    until(lambda: page.find_elements("css selector", ".incident button"))
-    until(lambda: page.find_elements("css selector", ".decision .card"))
-    sizes = page.execute_script(
+    own_belt.side.incident(fake_line.INCIDENT)
+    until(lambda: own_page.find_elements("css selector", ".incident button"))
+    until(lambda: own_page.find_elements("css selector", ".decision .card"))
+    sizes = own_page.execute_script(
         "return arguments[0].map((one) => [one, parseFloat(getComputedStyle(document.querySelector(one)).fontSize)])",
         ["#status", ".lane-name", ".lane-items", "#items", "#p99", "#speed"],
     )
     assert {name: size for name, size in sizes if size < 20} == {}
     assert all(size >= 32 for name, size in sizes if name in {".lane-items", "#items", "#p99"})
-    small = page.execute_script(
+    small = own_page.execute_script(
         "return [...document.querySelectorAll('button')].filter((one) => one.checkVisibility() && one.offsetHeight)"
         ".map((one) => [one.textContent.trim(), one.offsetWidth, one.offsetHeight])"
         ".filter(([, width, height]) => Math.min(width, height) < 44)"

@@ -71,12 +71,12 @@ def web_process(before: set[int]) -> int:
     return pid
 
 
-def wait_for(what: Callable[[], Any], within_s: float = 20.0) -> Any:
+def wait_for(what: Callable[[], Any], within_s: float = 20.0, every_s: float = 0.01) -> Any:
     """What a condition gives once it holds; fails when that takes longer than any machine needs."""
     deadline = time.monotonic() + within_s
     while not (found := what()):
         assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.01)
+        time.sleep(every_s)
     return found
 
 
