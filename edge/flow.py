@@ -224,63 +224,57 @@ class _Scene:
     """
 
     def __init__(self, sightings: Sightings, width: float) -> None:
-        believed = (sightings.weights > 0) & np.isfinite(sightings.proposals).any(axis=1)
-        self._proposals, self._weights = sightings.proposals, sightings.weights
-        self._all, self._width = sightings, width
-        seen = sightings.proposals[believed]
-        self.options = np.unique(np.round(seen[np.isfinite(seen)], 1))
+        self._weights, self._width, self._least_px = sightings.weights, width, sightings.least_px
+        possible = ~np.isnan(sightings.proposals)
+        self._proposals = np.where(possible, sightings.proposals, np.inf)  # what cannot be is infinitely far off
+        self._items = np.where(self._weights < ITEM, 0.0, self._weights)
+        self._stays, self._known = sightings.stays.T[:, :, None], sightings.known.T[:, :, None]
+        # What may not be an item may have stayed where it was.
+        stayed = np.where(self._weights[:, None] < ITEM, np.abs(self._proposals), np.inf)
+        self._moves = stayed.min(axis=0, initial=np.inf) > 3 * width
+        believed = self._proposals[possible & (self._weights[:, None] > 0)]
+        self.options = np.array(sorted(set(np.round(believed, 1).tolist())))
 
     def best(self, options: np.ndarray, doubt: np.ndarray) -> Step | None:
         """The distance that explains most, of some with a doubt each; None where none explains anything."""
         closeness = self._closeness(options)
-        explained = self._explained(closeness)
-        score = explained - ABSENT * (self._missing(options, closeness) + self._new(options, closeness)) - doubt
+        as_seen = closeness.max(axis=1, initial=0.0)
+        explained = self._weights @ as_seen
+        missing = (self._staying(options) * (1 - as_seen)).sum(axis=0)
+        score = explained - ABSENT * (missing + self._new(options, closeness)) - doubt
         first = int(score.argmax())
         if explained[first] < FAINT:
             return None
-        others = np.abs(options - options[first]) >= max(self._all.least_px, 4 * self._width)
+        others = np.abs(options - options[first]) >= max(self._least_px, 4 * self._width)
         ambiguous = bool((others & (score > score[first] - CLEAR)).any())
         return Step(self._exactly(float(options[first])), True, ambiguous)
 
     def contradicts(self, distance: float) -> bool:
         """Whether most of what must be in sight after a distance is not."""
-        options = np.array([distance])
-        closeness = self._closeness(options)
-        return bool(self._missing(options, closeness)[0] > (1 - ENOUGH) * self._staying(options).sum())
+        option = np.array([distance])
+        staying = self._staying(option)
+        missing = staying * (1 - self._closeness(option).max(axis=1, initial=0.0))
+        return bool(missing.sum() > (1 - ENOUGH) * staying.sum())
 
     def _closeness(self, options: np.ndarray) -> np.ndarray:
         """How well each thing is each sighting after each distance, 0 to 1, float [things, sightings, options]."""
-        apart = np.nan_to_num(self._proposals[:, :, None] - options, nan=np.inf)
-        return np.asarray(np.exp(-0.5 * (apart / self._width) ** 2))
-
-    def _explained(self, closeness: np.ndarray) -> np.ndarray:
-        """How much of what is seen each distance explains, float [options]."""
-        return np.asarray(self._weights @ closeness.max(axis=1, initial=0.0))
+        return np.asarray(np.exp(-0.5 * ((self._proposals[:, :, None] - options) / self._width) ** 2))
 
     def _staying(self, options: np.ndarray) -> np.ndarray:
         """The weights of those items that must be in sight after each distance, float [things, options]."""
-        low, high = self._all.stays.T[:, :, None]
-        items = np.where(self._weights < ITEM, 0.0, self._weights)
-        return np.asarray(items[:, None] * ((low <= options) & (options <= high)))
-
-    def _missing(self, options: np.ndarray, closeness: np.ndarray) -> np.ndarray:
-        """How much of what must be in sight after each distance is not, float [options]."""
-        return np.asarray((self._staying(options) * (1 - closeness.max(axis=1, initial=0.0))).sum(axis=0))
+        low, high = self._stays
+        return np.asarray(self._items[:, None] * ((low <= options) & (options <= high)))
 
     def _new(self, options: np.ndarray, closeness: np.ndarray) -> np.ndarray:
         """How many sightings are new though they must have been in sight before each distance, float [options]."""
-        low, high = self._all.known.T[:, :, None]
-        # What may not be an item may have stayed where it was.
-        stayed = np.where(self._weights[:, None] < ITEM, np.abs(np.nan_to_num(self._proposals, nan=np.inf)), np.inf)
-        moves = stayed.min(axis=0, initial=np.inf) > 3 * self._width
+        low, high = self._known
         unexplained = 1 - closeness.max(axis=0, initial=0.0)
-        return np.asarray((moves[:, None] * ((low <= options) & (options <= high)) * unexplained).sum(axis=0))
+        return np.asarray((self._moves[:, None] * ((low <= options) & (options <= high)) * unexplained).sum(axis=0))
 
     def _exactly(self, distance: float) -> float:
         """The mean of what the things that moved about so far show."""
         off = np.abs(self._proposals - distance)
-        nearest = np.where(np.isnan(off), np.inf, off).min(axis=1)
-        near = (self._weights > 0) & (nearest < 3 * self._width)
-        columns = np.where(np.isnan(off), np.inf, off).argmin(axis=1)
-        shown = self._proposals[np.arange(len(columns)), columns]
-        return float(np.average(shown[near], weights=self._weights[near]))
+        nearest = np.arange(len(off)), off.argmin(axis=1)
+        weights = np.where(off[nearest] < 3 * self._width, self._weights, 0.0)
+        near = weights > 0
+        return float((self._proposals[nearest][near] * weights[near]).sum() / weights[near].sum())

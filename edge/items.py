@@ -220,14 +220,14 @@ class Tracker:
         Empty for what may be there and not be seen: what was not seen in the last picture, or lies at an edge.
         """
         middle = (earlier[:, REAR] + earlier[:, FRONT]) / 2 + since
-        stays = np.stack([self._sight[0] - middle, self._sight[1] - middle], axis=1)
-        stays[np.array([track.unseen > 0 or track.hidden or track.cut for track in self._tracks], bool)] = np.nan
+        stays = np.asarray(self._sight) - middle[:, None]
+        stays[~uncut(earlier) | np.array([track.unseen > 0 or track.hidden for track in self._tracks], bool)] = np.nan
         return stays
 
     def _known(self, places: np.ndarray) -> np.ndarray:
         """From which distance to which more than half of each thing found was in sight before, float [found, 2]."""
         middle = (places[:, REAR] + places[:, FRONT]) / 2
-        return np.stack([middle - self._sight[1], middle - self._sight[0]], axis=1)
+        return np.asarray(middle[:, None] - self._sight[::-1])
 
     def _least_px(self) -> float:
         """How far apart the middles of two things in one row lie at least."""
@@ -246,13 +246,16 @@ class Tracker:
         tracks = self._tracks
         since = np.array([track.since_px for track in tracks])[:, None]
         known = np.array([track.id > 0 for track in tracks], bool)[:, None]
-        own = np.array([np.nan if t.speed is None else t.speed * (now - t.seen.at) for t in tracks])[:, None]
-        # What neither end of can be seen may be it where it lies in the same stretch of belt.
-        blind = np.isnan(apart) & (share_inside(moved_by(earlier, since[:, 0]), places) > 0.7)
-        apart = np.where(blind, since, apart)
+        blind = np.isnan(apart)
+        if blind.any():
+            # What neither end of can be seen may be it where it lies in the same stretch of belt.
+            blind &= share_inside(moved_by(earlier, since[:, 0]), places) > 0.7
+            apart = np.where(blind, since, apart)
         off = np.abs(apart - since)
-        # What is not known to travel may have stayed, or move in its own way.
-        off = np.where(known, off, np.fmin(np.fmin(off, np.abs(apart)), np.abs(apart - own)))
+        if not known.all():
+            # What is not known to travel may have stayed, or move in its own way.
+            own = np.array([np.nan if t.speed is None else t.speed * (now - t.seen.at) for t in tracks])[:, None]
+            off = np.where(known, off, np.fmin(np.fmin(off, np.abs(apart)), np.abs(apart - own)))
         # Once the belt's step is known, a thing lies where it must: whatever lies further off is another one.
         gate = 5 * NOISE_PX + (SEEN_GATE if step.seen else EXPECTED_GATE) * np.abs(since)
         # A known item comes first, and of two that fit equally well the more similar one.

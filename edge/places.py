@@ -70,14 +70,14 @@ def alike(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
 
     They must lie in the same row of the belt and, where no edge cuts them, be of about the same size.
     """
-    first, second = earlier[:, None, :], later[None, :, :]
-    common = np.minimum(first[..., OTHER], second[..., OTHER]) - np.maximum(first[..., SIDE], second[..., SIDE])
-    narrower = np.minimum(first[..., OTHER] - first[..., SIDE], second[..., OTHER] - second[..., SIDE])
-    cut = (first[..., CUT_ENTRY] + first[..., CUT_EXIT] + second[..., CUT_ENTRY] + second[..., CUT_EXIT]) > 0
-    one, other = first[..., FRONT] - first[..., REAR], second[..., FRONT] - second[..., REAR]
+    common = np.minimum(earlier[:, None, OTHER], later[:, OTHER]) - np.maximum(earlier[:, None, SIDE], later[:, SIDE])
+    one, other = earlier[:, OTHER] - earlier[:, SIDE], later[:, OTHER] - later[:, SIDE]
+    same_row = common >= 0.5 * np.minimum(one[:, None], other)
+    one, other = (earlier[:, FRONT] - earlier[:, REAR])[:, None], later[:, FRONT] - later[:, REAR]
     same_length = np.abs(one - other) <= 0.5 * np.maximum(one, other) + 3 * NOISE_PX
     same_area = np.abs(unlikeness(earlier, later)) < 1.1
-    return (common >= 0.5 * narrower) & (cut | (same_length & same_area))
+    both_whole = uncut(earlier)[:, None] & uncut(later)
+    return same_row & (~both_whole | (same_length & same_area))
 
 
 def unlikeness(earlier: np.ndarray, later: np.ndarray) -> np.ndarray:
