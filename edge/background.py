@@ -29,10 +29,12 @@ class Background:
     def __init__(self, first: Planes, sideways: bool) -> None:
         height, width = first[0].shape
         self._picture = [np.ascontiguousarray(plane) for plane in cv2.split(_plain_belt(cv2.merge(first), sideways))]
-        self._step = max(round((height * width / SAMPLES) ** 0.5), 1)
+        step = max(round((height * width / SAMPLES) ** 0.5), 1)
+        self._grid = np.arange(height * width).reshape(height, width)[::step, ::step].ravel()
+        self._bare = self._grid
         self._samples = self._sampled(self._picture)
-        self._bare: np.ndarray | None = None
-        self._gain = self._lit_gain = np.ones(3)
+        self._gain: tuple[float, ...] = (1.0, 1.0, 1.0)
+        self._lit_gain: tuple[float, ...] = self._gain
         self._lit = [cv2.convertScaleAbs(plane) for plane in self._picture]
         self._seen_s = self._since_s = 0.0
         difference = unlikeness(first, self._lit)
@@ -56,13 +58,12 @@ class Background:
         The light's gain is measured first, as the median ratio of the two pictures, so that a
         flickering lamp or the camera's own exposure control is not taken for items.
         """
-        now, then = self._sampled(picture), self._samples
-        if self._bare is not None:
-            now, then = now[:, self._bare], then[:, self._bare]
-        ratios = now / then
+        ratios = self._sampled(picture) / self._samples
         middle = ratios.shape[1] // 2
-        self._gain = np.clip(np.partition(ratios, middle, axis=1)[:, middle], 0.25, 4)
-        if np.abs(self._gain - self._lit_gain).max() > SAME_LIGHT * self._lit_gain.min():
+        ratios.partition(middle, axis=1)
+        self._gain = tuple(min(max(gain, 0.25), 4.0) for gain in ratios[:, middle].tolist())
+        change = max(abs(now - then) for now, then in zip(self._gain, self._lit_gain, strict=True))
+        if change > SAME_LIGHT * min(self._lit_gain):
             self._light()
         return unlikeness(picture, self._lit)
 
@@ -96,9 +97,9 @@ class Background:
         cv2.accumulateWeighted(difference, self._noise, rate / 2, mask=bare)
         cv2.accumulateWeighted(off, self._deviation, rate / 2, mask=bare)
         self._forget_what_lies_still(picture, passed, patience_s)
+        bare_now = self._grid[self._covered_s.ravel()[self._grid] == 0]
+        self._bare = bare_now if bare_now.size > self._grid.size // 4 else self._grid
         self._samples = self._sampled(self._picture)
-        uncovered = self._covered_s[:: self._step, :: self._step].ravel() == 0
-        self._bare = uncovered if np.count_nonzero(uncovered) > uncovered.size // 4 else None
         self._light()
 
     def _forget_what_lies_still(self, picture: Planes, passed: float, patience_s: float) -> None:
@@ -112,21 +113,20 @@ class Background:
             self._covered_s[stuck] = 0
 
     def _sampled(self, planes: Planes) -> np.ndarray:
-        """A thin grid of pixels, float32 [3, n]; a little is added to both sides of a ratio, so that black is no 0."""
-        step = self._step
-        return np.array([plane[::step, ::step].ravel() for plane in planes], np.float32) + 4
+        """A thin grid of the bare belt, float32 [3, n]; a little is added to both sides of a ratio: black is no 0."""
+        return np.array([plane.ravel()[self._bare] for plane in planes], np.float32) + 4
 
     def _light(self) -> None:
         """The empty belt and its thresholds as the light of the picture last compared makes them."""
         self._lit_gain = self._gain
         for plane, lit, gain in zip(self._picture, self._lit, self._gain, strict=True):
-            cv2.convertScaleAbs(plane, dst=lit, alpha=float(gain))
+            cv2.convertScaleAbs(plane, dst=lit, alpha=gain)
         self._set_thresholds()
 
     def _set_thresholds(self) -> None:
         """threshold is what a pixel must exceed to differ from the belt, seed what one pixel of every item exceeds."""
         # More light makes the belt's own pattern stand out more.
-        more = max(float(self._gain.mean()), 1.0)
+        more = max(sum(self._gain) / 3, 1.0)
         self.threshold = cv2.convertScaleAbs(cv2.addWeighted(self._noise, more, self._deviation, NOISES * more, FLOOR))
         self.seed = np.maximum(cv2.convertScaleAbs(self.threshold, alpha=SEED), np.uint8(SEED_FLOOR))
 

@@ -95,18 +95,19 @@ class _Blob:
     """What hangs together in the picture where items are searched.
 
     Its rectangle, centre of gravity (x, y) and mass are in that picture's pixels; the mass is the sum of the
-    difference. things is what it was found to show when it was last measured, `pictures` pictures ago, and
-    measured what it looked like then.
+    difference. own, uint8 [height + 2, width + 2], is 255 where it lies, in its rectangle with a rim of one pixel.
+    things is what it was found to show when it was last measured, `pictures` pictures ago, and measured what it
+    looked like then.
     """
 
-    contour: np.ndarray
+    own: np.ndarray
     x: int
     y: int
     width: int
     height: int
     inside: bool  # no edge of the sight is near
-    centre: tuple[float, float] = (0.0, 0.0)
-    mass: float = 0.0
+    centre: tuple[float, float]
+    mass: float
     things: Sequence[Found] = ()
     too_long_px: int = 0  # the length of what was passed over for that in it
     measured: "_Blob | None" = None
@@ -199,23 +200,22 @@ class _Sight:
         height, width = self.low.shape
         blobs = []
         for contour, x, y, w, h in around:
-            blob = _Blob(contour, x, y, w, h, x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1)
             window = np.s_[y : y + h, x : x + w]
-            own = self._own(blob, x, y, window)
-            if not cv2.countNonZero(np.minimum(own, self.seeds[window])):
+            if not cv2.countNonZero(self.seeds[window]):
+                continue  # most of what is this faint
+            own = np.zeros((h + 2, w + 2), np.uint8)
+            cv2.drawContours(own, [contour], 0, 255, cv2.FILLED, offset=(1 - x, 1 - y))
+            lies = own[1:-1, 1:-1]
+            if not cv2.countNonZero(np.minimum(lies, self.seeds[window])):
                 continue
-            cv2.drawContours(self.covered, [contour], 0, 255, cv2.FILLED)
-            moments = cv2.moments(np.minimum(own, self.difference[window]))
-            blob.mass = moments["m00"]
-            blob.centre = x + moments["m10"] / blob.mass, y + moments["m01"] / blob.mass
-            blobs.append(blob)
+            np.maximum(self.covered[window], lies, out=self.covered[window])
+            np.minimum(lies, self.low[window], out=lies)
+            moments = cv2.moments(np.minimum(lies, self.difference[window]))
+            mass = moments["m00"]
+            centre = x + moments["m10"] / mass, y + moments["m01"] / mass
+            inside = x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1
+            blobs.append(_Blob(own, x, y, w, h, inside, centre, mass))
         return blobs
-
-    def _own(self, blob: _Blob, left: int, top: int, window: tuple[slice, slice]) -> np.ndarray:
-        """Where in a window the blob lies: uint8, 255 there."""
-        under = self.low[window]
-        own = cv2.drawContours(np.zeros_like(under), [blob.contour], 0, 255, cv2.FILLED, offset=(-left, -top))
-        return np.minimum(own, under, out=own)
 
     def _same_as(self, blob: _Blob, earlier: Sequence[_Blob]) -> _Blob | None:
         """The blob of the picture before that has travelled here and looks as it did when it was measured.
@@ -266,7 +266,7 @@ class _Sight:
         left, top = max(x - 1, 0), max(y - 1, 0)
         right, bottom = min(x + w + 1, self.low.shape[1]), min(y + h + 1, self.low.shape[0])
         window = np.s_[top:bottom, left:right]
-        own = self._own(blob, left, top, window)
+        own = blob.own[top - y + 1 : bottom - y + 1, left - x + 1 : right - x + 1]
         values = self.difference[window][own > 0]
         usual = float(np.partition(values, values.size * 4 // 5)[values.size * 4 // 5])
         area = float(values.size) * self.scale**2
