@@ -239,7 +239,7 @@ class _Scene:
         """The distance that explains most, of some with a doubt each; None where none explains anything."""
         closeness = self._closeness(options)
         as_seen = closeness.max(axis=1, initial=0.0)
-        explained = self._weights @ as_seen
+        explained = (self._weights[:, None] * as_seen).sum(axis=0)
         missing = (self._staying(options) * (1 - as_seen)).sum(axis=0)
         score = explained - ABSENT * (missing + self._new(options, closeness)) - doubt
         first = int(score.argmax())

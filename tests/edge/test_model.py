@@ -1,6 +1,8 @@
 """The model file's contract: what fits runs, what does not is refused with a sentence."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.engines import cores
 from edge.errors import ModelError
 from edge.model import Classifier, Resize, cut, to_pixels
 from edge.records import Box
@@ -35,6 +38,30 @@ def test_several_crops_of_different_sizes_go_in_one_call_in_order(tmp_path: Path
 def test_a_confidence_below_its_classes_threshold_is_not_known(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", sharpness=2.0, thresholds={"green": 0.999})
     assert not Classifier(path).classify([GREEN])[0].known
+
+
+SPENT_ON_STRANGERS = """
+import time
+import numpy as np
+from edge.model import strangeness
+rng = np.random.default_rng(1)
+features, centre, directions = (rng.random(shape, np.float32) for shape in ((8, 1280), 1280, (5, 16, 1280)))
+strangeness(features, np.arange(8) % 5, centre, directions)
+own, everyone = time.thread_time(), time.process_time()
+for _ in range(50):
+    strangeness(features, np.arange(8) % 5, centre, directions)
+own, everyone = time.thread_time() - own, time.process_time() - everyone
+print(own, everyone - own)
+"""
+
+
+@pytest.mark.skipif(cores() < 2, reason="numpy's library has no other threads on one processor")
+def test_telling_strangers_among_many_views_wakes_no_threads_of_numpys_library() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SPENT_ON_STRANGERS], capture_output=True, text=True, check=True, timeout=120
+    )
+    own_s, others_s = map(float, done.stdout.split())
+    assert others_s < 0.2 * own_s + 1e-3
 
 
 @pytest.mark.parametrize(
