@@ -140,7 +140,8 @@ class Classifier:
         """Classifies BGR crops, uint8 [h, w, 3] of any size, in one call; one Prediction a crop, in order."""
         if not crops:
             return []
-        probabilities, features = self.run(np.stack([self.pixels(crop) for crop in crops]))
+        pixels = [self.pixels(crop) for crop in crops]
+        probabilities, features = self.run(np.stack(pixels) if len(pixels) > 1 else pixels[0][None])
         strange = self.strange(probabilities, features)
         return [self._predict(row, bool(one)) for row, one in zip(probabilities, strange, strict=True)]
 
