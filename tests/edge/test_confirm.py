@@ -445,9 +445,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("motion", ["steady", "stop_and_go", "reverse"])
 def test_on_the_simulated_belt_every_push_is_confirmed_however_it_moves(model: Path, folder: Path, motion: str) -> None:
     config = disc_line(
-        model, folder, f"&fps=60&motion={motion}&period_s=3", {"type": "simulated", "position_mm": -150, "poll_ms": 1},
-        {"type": "simulated", "poll_ms": 1, "window_mm": 10},
-        belt={"encoder": {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}},
+        model, folder, f"&fps=60&motion={motion}&period_s=3", {"type": "simulated", "position_mm": -150, "poll_ms": 2},
+        {"type": "simulated", "poll_ms": 2, "window_mm": 10},
+        belt={"encoder": {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}},
     )  # fmt: skip
     line = Line(config, clock=VirtualClock())
     line.play(seconds=12)
@@ -464,8 +464,8 @@ def test_without_items_to_push_the_simulated_exits_stay_quiet_and_a_missed_one_i
     model: Path, folder: Path
 ) -> None:
     config = disc_line(
-        model, folder, "&fps=60", {"type": "simulated", "position_mm": -150, "poll_ms": 1},
-        {"type": "simulated", "poll_ms": 1, "window_mm": 10},
+        model, folder, "&fps=60", {"type": "simulated", "position_mm": -150, "poll_ms": 2},
+        {"type": "simulated", "poll_ms": 2, "window_mm": 10},
     )  # fmt: skip
     line = Line(config, clock=VirtualClock())
     push, pushes = line._fired, []

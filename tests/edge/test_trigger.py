@@ -362,8 +362,8 @@ def test_on_a_belt_that_stops_goes_and_turns_back_every_disc_ends_in_its_own_lan
 ) -> None:
     config = disc_line(
         model, folder, f"&fps=60&motion={motion}&period_s=3",
-        {"type": "simulated", "position_mm": position_mm, "poll_ms": 1},
-        belt={"encoder": {"type": "simulated", "counts_per_mm": 20, "poll_ms": 2}},
+        {"type": "simulated", "position_mm": position_mm, "poll_ms": 2},
+        belt={"encoder": {"type": "simulated", "counts_per_mm": 20, "poll_ms": 5}},
     )  # fmt: skip
     line = Line(config, clock=VirtualClock())
     line.play(seconds=12)

@@ -55,11 +55,12 @@ class Round:
 
 
 def soak(
-    rounds: int, server: RtspServer, away_s: float = 1.0, frozen_s: float = 3.5
+    rounds: int, server: RtspServer, away_s: float = 1.0, frozen_s: float = 3.5, **settings: float
 ) -> tuple[Held, list[Round], list[tuple[str, bool]]]:
     """What is held while pictures flow before the first round, what each round brought, and the incidents."""
     incidents: list[Incident] = []
-    grabber = FrameGrabber(CameraSettings(source=server.url), MonotonicClock(), lambda at: at, incidents.append)
+    camera = CameraSettings.model_validate({"source": server.url, **settings})
+    grabber = FrameGrabber(camera, MonotonicClock(), lambda at: at, incidents.append)
     server.start()
     grabber.start()
     try:

@@ -6,7 +6,7 @@ ROUNDS = 2
 
 
 def test_a_camera_that_goes_and_comes_leaves_nothing_behind(rtsp: RtspServer) -> None:
-    before, rounds, incidents = soak(ROUNDS, rtsp)
+    before, rounds, incidents = soak(ROUNDS, rtsp, away_s=0.3, frozen_s=1.3, read_timeout_s=0.7)
     for done in rounds:
         held = done.held
         assert (held.threads, held.files, held.sockets, held.children) == (

@@ -86,12 +86,12 @@ def test_a_slow_consumer_always_gets_a_fresh_frame(rtsp: RtspServer, grab: Grab)
     rig = grab(source=rtsp.url)
     rig.take()
     ages = []
-    for _ in range(10):
+    for _ in range(6):
         time.sleep(0.3)
         frame = rig.take()
         ages.append(time.monotonic() - made_at(frame.pixels))
     assert np.median(ages) < 0.3
-    assert rig.grabber.stats().skipped > 50
+    assert rig.grabber.stats().skipped > 30
 
 
 def test_rtsp_comes_over_tcp(rtsp: RtspServer, opened: Callable[..., Apart]) -> None:
@@ -135,7 +135,7 @@ def test_a_hiccup_shorter_than_the_timeout_is_no_incident_and_late_pictures_keep
 ) -> None:
     rtsp.start()
     rig = grab(source=rtsp.url, read_timeout_s=5)
-    for _ in range(30):
+    for _ in range(15):
         rig.take()
     rtsp.freeze()
     time.sleep(1.0)
@@ -177,7 +177,7 @@ def test_black_pictures_are_told(rtsp: RtspServer, grab: Grab) -> None:
 
 def test_a_picture_that_stands_still_is_told(rtsp: RtspServer, grab: Grab) -> None:
     rtsp.start("--still")
-    rig = grab(source=rtsp.url, frozen_s=1.5)
+    rig = grab(source=rtsp.url, frozen_s=0.7)
     rig.wait_for("camera_frozen")
 
 
@@ -218,21 +218,21 @@ def test_two_cameras_in_one_process_do_not_notice_each_other(rtsp: RtspServer, g
     try:
         rtsp.start()
         other.start()
-        healthy, doomed = grab(source=rtsp.url), grab(source=other.url)
+        healthy, doomed = grab(source=rtsp.url), grab(source=other.url, read_timeout_s=1)
         doomed.take()
         for _ in range(30):
             healthy.take()
         before = healthy.take()
         other.freeze()  # the hardest way: its reader hangs, and so does every opening of it
         late, seqs = [], [before.seq]
-        until = time.monotonic() + 5.0
+        until = time.monotonic() + 2.5
         while time.monotonic() < until:
             frame = healthy.take()
             seqs.append(frame.seq)
             late.append(frame.captured_at - made_at(frame.pixels))
         doomed.wait_for("camera_stalled")
         assert healthy.incidents == []
-        assert len(seqs) > 100
+        assert len(seqs) > 50
         assert np.percentile(late, 90) - np.percentile(late, 10) < 0.02
         # And a third one opens beside the one that hangs as if it were alone.
         third = grab(source=rtsp.url, open_timeout_s=4)

@@ -18,7 +18,8 @@ from edge.demo import bundled_model
 
 FOLDER = Path(__file__).parent
 # A narrow picture costs half of a whole one, and 30 a second half of 60.
-COMMON: dict[str, Any] = {"speed_mm_s": 500, "rate": 8, "seed": 1, "fps": 30, "height": 360, "seconds": 6, "foreign": 0}
+BELT = {"speed_mm_s": 500, "rate": 8, "seconds": 4.5, "seed": 1, "foreign": 0}
+COMMON: dict[str, Any] = {**BELT, "fps": 30, "height": 360}
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def grown(box: Box, by: int) -> tuple[slice, slice]:
 @pytest.mark.parametrize("exposure_ms", [0.0, 2.5, 4.0])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_the_true_boxes_are_where_the_items_are_drawn_and_nothing_else_is(direction, exposure_ms):
-    scene = a_scene(direction=direction, exposure_ms=exposure_ms)
+    scene = a_scene(direction=direction, exposure_ms=exposure_ms, width=640, height=640)
     mask, boxes = changed(scene, 10.0), scene.boxes(10.0)
     assert len(boxes) >= 3
     for item, box in boxes:
@@ -134,7 +134,8 @@ def test_touching_items_meet_in_the_picture():
 
 
 def test_a_hand_passes_through_the_picture_and_leaves():
-    with_hand, without = a_scene(hand=12.0), a_scene()
+    small = {"width": 640, "height": 360}
+    with_hand, without = a_scene(hand=12.0, **small), a_scene(**small)
     seen = [float((cv2.absdiff(with_hand.draw(t / 4), without.draw(t / 4)).max(axis=2) > 20).mean()) for t in range(80)]
     assert max(seen) > 0.05
     assert seen.count(0.0) > 40
