@@ -56,8 +56,10 @@ def small_belts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge.bench.crowd.COUNTS", (1, 4, 16))
     monkeypatch.setattr("edge.bench.belt.SETTLING_S", 0.3)
     monkeypatch.setattr("edge.bench.fastest.SETTLING_S", fastest.SETTLING_S / 2)
-    for scenario in ("predict", "servers"):
-        monkeypatch.setattr(f"edge.bench.{scenario}.TURNS", 1)
+    monkeypatch.setattr("edge.bench.fastest.SLOWEST_MM_S", 3 * fastest.SLOWEST_MM_S)
+    monkeypatch.setattr("edge.bench.fastest.FIELD_MM", fastest.FIELD_MM / 2)
+    monkeypatch.setattr("edge.bench.soak.SAMPLES", 4)
+    monkeypatch.setattr("edge.bench.servers.TURNS", 1)
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +244,7 @@ def test_belts_are_sorted_in_the_twin_and_held_against_what_really_happened(mode
 
 
 def test_a_soak_holds_memory_threads_and_files_against_their_bars(model: Path, tmp_path: Path) -> None:
-    found = measured("soak", model, tmp_path, effort=0.005)
+    found = measured("soak", model, tmp_path, effort=0.003)
     rows = found["tables"]["soak"]["rows"]
     assert [row["window"] for row in rows] == list(range(1, 11))
     assert rows[-1]["items"] > rows[0]["items"]
