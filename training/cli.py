@@ -4,9 +4,14 @@ Exit status: 0 done, 1 the thing asked for failed, 2 wrong words or a wrong file
 """
 
 import argparse
+import os
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 from edge import __version__
@@ -31,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     options.command = shlex.join(["sortline-train", *words])
     try:
-        options.run(options)
+        with _ended_in_good_order():
+            options.run(options)
     except SortlineError as error:
         if options.debug:
             raise
@@ -46,6 +52,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("sortline-train: interrupted", file=sys.stderr)
         return 1
     return 0
+
+
+@contextmanager
+def _ended_in_good_order() -> Iterator[None]:
+    """SIGTERM, as of `timeout` or a service manager, ends the command as Ctrl-C does: nothing half done is left.
+
+    Not where torchrun started several processes: one that waits for the others in torch hears no Python.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -147,7 +147,7 @@ def test_what_the_line_would_sort_and_the_order_of_mistakes_follow_from_card_and
     assert evaluation.unknown == pytest.approx(1 - sorted_.mean())
     assert evaluation.kept_accuracy == pytest.approx((called == labels)[sorted_].mean())
     for number, row in enumerate(evaluation.classes):
-        good = reaches & (called == number) & (labels == number)
+        good = sorted_ & (called == number) & (labels == number)
         assert row.coverage.value == pytest.approx(good.sum() / (labels == number).sum())
     confidences = [mistake.confidence for mistake in evaluation.mistakes]
     assert len(confidences) == (called != labels).sum() > 2

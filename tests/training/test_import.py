@@ -6,8 +6,11 @@ import shlex
 import shutil
 import stat
 import struct
+import subprocess
+import sys
 import zipfile
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -431,6 +434,11 @@ COCO_ENTRIES: dict[str, tuple[str, object, str]] = {
         {"id": 79, "bbox": 5},
         "annotation 79: its bbox is no list of numbers",
     ),
+    "a box beyond all numbers": (
+        "annotations",
+        {"id": 83, "bbox": [1e308, 10, 1e308, 5]},
+        "annotation 83: its box has numbers that are too large for any picture",
+    ),
     "half a point": (
         "annotations",
         {"id": 80, "segmentation": [[1, 2, 3]]},
@@ -550,6 +558,22 @@ def test_an_empty_number_of_a_list_is_named_with_its_line(tmp_path: Path, progre
     assert left_out(imported(folder, progress))["more.csv"] == "line 3: an empty field is not a number"
 
 
+def test_classes_that_one_folder_name_makes_one_are_named_and_none_is_said_to_be_empty(
+    tmp_path: Path, progress: Progress
+) -> None:
+    folder = whole("csv", tmp_path)
+    (folder / "list.csv").write_text(
+        "file,class\n" + "".join(f"pictures/{scene}.png,a{sign}b\n" for scene, sign in zip(SCENES, "/:", strict=False))
+    )
+    made = imported(folder, progress)
+    assert {one.label for one in made.written} == {"a-b"}
+    assert "classes 'a/b' and 'a:b' are written as one, 'a-b'; --rename keeps them apart" in made.notes
+    assert not [note for note in made.notes if "no picture" in note]
+    apart = import_pictures(folder, tmp_path / "apart", progress, rename={"a:b": "a then b"})
+    assert {one.label for one in apart.written} == {"a-b", "a then b"}
+    assert not [note for note in apart.notes if "as one" in note or "no picture" in note]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -557,6 +581,13 @@ def test_an_empty_number_of_a_list_is_named_with_its_line(tmp_path: Path, progre
         ("names: \x01", "is not YAML (it holds a character that YAML does not allow)"),
         ("names: 2023-99-99", "is not YAML (it holds a date or a number that cannot be)"),
         ("[" * 5000, "is nested too deeply to be a label file"),
+        ("names: [bolt, [nut, screw]]", "its name number 1 is no name but a list"),
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{y}: &{y} [*{x}{f', *{x}' * 8}]\n" for x, y in pairwise("abcdefghijk"))
+            + "names: *k\n",
+            "its name number 0 is no name but a list",
+        ),
     ],
 )
 def test_a_yaml_file_that_cannot_be_read_gets_one_whole_sentence(
@@ -565,6 +596,27 @@ def test_a_yaml_file_that_cannot_be_read_gets_one_whole_sentence(
     folder = export("labelimg-yolo", tmp_path)
     (folder / "data.yaml").write_text(text)
     assert left_out(imported(folder, progress))["data.yaml"] == says
+
+
+def test_an_import_that_is_asked_to_end_leaves_nothing_half_done(tmp_path: Path) -> None:
+    folder = whole("csv", tmp_path)
+    code = (
+        "import signal, sys\nfrom training.cli import main\nfrom training.importing import run\n"
+        "def write(items, source, unfinished, margin, progress):\n"
+        "    (unfinished / 'bolt').mkdir(parents=True)\n"
+        "    print('writing', flush=True)\n"
+        "    signal.pause()\n"
+        "run.write = write\nsys.exit(main(['import', sys.argv[1], sys.argv[2]]))"
+    )
+    command = [sys.executable, "-c", code, str(folder), str(tmp_path / "out")]
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as importing:
+        assert importing.stdout is not None
+        assert "writing" in importing.stdout.readline()
+        assert list(tmp_path.glob(".unfinished-*"))
+        importing.terminate()
+        _, said = importing.communicate(timeout=60)
+    assert (importing.returncode, said.strip()) == (1, "sortline-train: interrupted")
+    assert [path.name for path in tmp_path.iterdir()] == ["csv"]
 
 
 def unclear(how: str, root: Path) -> tuple[Path, Path]:

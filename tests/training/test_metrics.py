@@ -55,6 +55,16 @@ def test_scores_of_a_class_count_at_its_threshold_only_what_is_sure_enough() -> 
     assert balanced_accuracy(counts) == pytest.approx((3 / 4 + 1 / 2) / 2)
 
 
+def test_what_looks_strange_is_sorted_by_no_lane() -> None:
+    probabilities, labels = two_classes([0.9, 0.8, 0.7, 0.2]), np.array([0, 0, 1, 1])
+    strange = np.array([False, True, True, False])
+    bolt, nut = class_scores(probabilities, labels, CLASSES, (0.5, 0.5), strange)
+    assert (bolt.coverage.value, bolt.purity.value, bolt.recall.value) == (1 / 2, 1.0, 1.0)
+    assert (nut.coverage.value, nut.purity.value) == (1 / 2, 1.0)
+    curve = coverage_curves(probabilities, labels, CLASSES, strange=strange)[0]
+    assert (curve.thresholds, curve.coverage, curve.purity) == ((pytest.approx(0.9),), (1 / 2,), (1.0,))
+
+
 def test_a_class_that_nothing_is_and_nothing_is_called_is_left_out() -> None:
     scores = class_scores(two_classes([0.9, 0.8]), np.array([0, 0]), CLASSES, (0.0, 0.0))
     assert [score.name for score in scores] == ["bolt"]

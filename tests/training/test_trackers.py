@@ -120,6 +120,7 @@ def test_none_follows_a_run_nowhere(shapes: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert main(["fit", str(shapes), "--out", str(run), "--track", "none", *TINY]) == 0
     assert (run / "history.json").exists()
+    assert main(["fit", str(shapes), "--out", str(run), "--resume"]) == 0
     assert not (run / "tensorboard").exists()
 
 

@@ -227,7 +227,10 @@ def _tracking(options: argparse.Namespace, progress: Progress) -> "AbstractConte
     """Who follows the run, by the words of the command line."""
     from training.trackers import tracking
 
-    return tracking(options.track, lambda words: progress.console.print(words, soft_wrap=True, highlight=False))
+    wanted = options.track
+    if getattr(options, "resume", False) and not wanted and not (options.folder / "tensorboard").exists():
+        wanted = ["none"]  # as it began
+    return tracking(wanted, lambda words: progress.console.print(words, soft_wrap=True, highlight=False))
 
 
 def _networks(options: argparse.Namespace) -> None:

@@ -27,8 +27,9 @@ class Share:
 class ClassScore:
     """One class. f1 is the harmonic mean of precision and recall (van Rijsbergen, 1979).
 
-    coverage and purity are at the card's threshold: of the class's pictures the share that is called
-    so surely enough, and of all that are called so surely enough the share that is of the class.
+    coverage and purity are of what the line would sort: of the class's pictures the share that is called
+    so as surely as the card's threshold asks and looks strange to nobody, and of all pictures that are
+    called so the share that is of the class.
     """
 
     name: str
@@ -95,17 +96,25 @@ def balanced_accuracy(counts: np.ndarray) -> float:
 
 
 def class_scores(
-    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], thresholds: Sequence[float]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    thresholds: Sequence[float],
+    strange: np.ndarray | None = None,
 ) -> tuple[ClassScore, ...]:
-    """A score for each class that occurs among the labels or among the answers, in the order of classes."""
+    """A score for each class that occurs among the labels or among the answers, in the order of classes.
+
+    strange, bool [n], says which pictures the line would call unknown however sure the answer is.
+    """
     called, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    familiar = np.ones(len(labels), bool) if strange is None else ~strange
     scores = []
     for number, (name, threshold) in enumerate(zip(classes, thresholds, strict=True)):
         its, so = labels == number, called == number
         if not its.any() and not so.any():
             continue
         hits = int((its & so).sum())
-        sure = so & (confidence >= threshold)
+        sure = so & familiar & (confidence >= threshold)
         kept = int((its & sure).sum())
         total = int(its.sum() + so.sum())
         scores.append(
@@ -145,17 +154,22 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -
 
 
 def coverage_curves(
-    probabilities: np.ndarray, labels: np.ndarray, classes: Sequence[str], points: int = 200
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    points: int = 200,
+    strange: np.ndarray | None = None,
 ) -> tuple[Curve, ...]:
     """How coverage and purity of each class that occurs move with its threshold; at most so many points a class.
 
     Coverage is of the class's own pictures, purity of those that are called so: what a lane yields
-    and how clean it is.
+    and how clean it is. strange, bool [n], says which pictures are unknown at every threshold.
     """
     called, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    familiar = np.ones(len(labels), bool) if strange is None else ~strange
     curves = []
     for number, name in enumerate(classes):
-        pictures, so = int((labels == number).sum()), called == number
+        pictures, so = int((labels == number).sum()), (called == number) & familiar
         if not pictures or not so.any():
             continue
         order = np.argsort(-confidence[so], kind="stable")

@@ -23,6 +23,10 @@ class Area:
     bottom: float
     relative: bool = False
 
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (self.left, self.top, self.right, self.bottom))):
+            raise ValueError("its box has numbers that are too large for any picture")
+
     @classmethod
     def around(cls, points: Sequence[tuple[float, float]], relative: bool = False) -> "Area":
         """The upright box around points."""

@@ -103,9 +103,9 @@ def import_pictures(
                     f"{path}: none of its {len(items)} items can be cut out; {first.name}: {first.reason}"
                 )
             used = {one.label for one in written}
-            lost = [label for label in dict.fromkeys(findings.classes) if _folder(label) and label not in used]
+            lost = [label for label in dict.fromkeys(findings.classes) if label not in (rename or {})]
             findings.notes += [
-                f"class {label!r} is named but has no picture" for label in lost if label not in (rename or {})
+                f"class {label!r} is named but has no picture" for label in lost if _folder(label) not in {"", *used}
             ]
             left_out = sorted({*findings.left_out, *not_written}, key=lambda one: one.name)
             made = Imported(path, out, form, tuple(written), tuple(left_out), tuple(findings.notes))
@@ -190,6 +190,10 @@ def _with_classes(findings: Findings, rename: Mapping[str, str]) -> list[Labelle
         before.setdefault(label, set()).add(item.label)
         items.append(replace(item, label=label))
     findings.notes += [f"class {was!r} is written as {now!r}" for was, now in changed.items()]
+    for label, names in before.items():
+        if len(same := sorted(names - set(rename))) > 1:
+            said = " and ".join(map(repr, same))
+            findings.notes.append(f"classes {said} are written as one, {label!r}; --rename keeps them apart")
     findings.notes += spellings(Counter(item.label for item in items), before)
     return items
 

@@ -117,6 +117,10 @@ def _names(path: Path) -> tuple[dict[int, str], bool]:
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not names:
         raise ValueError("has no list of names")
+    for key, value in names.items():
+        # A list written out can be longer than any memory: YAML lets each of its parts be the whole of another list.
+        if value is None or isinstance(value, (list, dict, set, tuple)):
+            raise ValueError(f"its name number {key} is no name but {'empty' if value is None else 'a list'}")
     return {int(number(key)): str(value) for key, value in names.items()}, "kpt_shape" in content
 
 
