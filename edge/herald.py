@@ -6,6 +6,7 @@ is an incident itself.
 """
 
 import logging
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,10 +20,12 @@ from edge.config import LineConfig
 from edge.drift import Change, Drift
 from edge.journal import Journal
 from edge.ledger import Life
+from edge.logs import IncidentLog
 from edge.model import Classifier
 from edge.outputs import Output
 from edge.permit import Permit
 from edge.records import Actuation, Decision, Incident, Outcome, Scope
+from edge.sink import Trouble
 from edge.web.side import WebSide
 from edge.worker import Worker
 
@@ -50,7 +53,7 @@ class Tell(Protocol):
 class Herald:
     """Owns the listeners' workers and the journal. Opens the journal's files: ConfigError when they cannot be.
 
-    incidents counts every incident by name; recent holds the newest of them. Its methods never block
+    incidents counts by name what has happened, recent holds the newest incidents, ends too. Its methods never block
     and may be called from any thread, with or without the ledger's lock.
     """
 
@@ -68,6 +71,8 @@ class Herald:
         self._belt, self._clock = belt, clock
         self._threaded = not isinstance(clock, VirtualClock)
         self.incidents: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        self._told = IncidentLog(_log)
         self.recent: deque[Incident] = deque(maxlen=INCIDENTS_KEPT)
         self.web: WebSide | None = None
         self.permit = permit or Permit()
@@ -121,14 +126,12 @@ class Herald:
         self.journal.labelled(item_id, label, picture)
 
     def incident(self, incident: Incident) -> None:
-        """Counts, logs, journals and shows one unusual event."""
-        self.incidents[incident.name] += 1
+        """Counts, logs, journals and shows one unusual event; its end is none of its own."""
+        if not incident.recovered:
+            with self._counting:
+                self.incidents[incident.name] += 1
         self.recent.append(incident)
-        seen = self.incidents[incident.name]
-        if seen <= 3 or seen % 100 == 0:
-            times = f" (seen {seen} times)" if seen > 3 else ""
-            name = f"{incident.name} is over" if incident.recovered else incident.name
-            _log.warning("%s: %s; %s%s", name, incident.cause, incident.action, times)
+        self._told.add(incident, monotonic())
         self.journal.incident(incident)
         if self.web:
             self.web.incident(incident)
@@ -143,6 +146,7 @@ class Herald:
     def look_after_listeners(self) -> None:
         """Tells of a listener that does not come back from a decision, and of its return; called again and again."""
         now = monotonic()
+        self._told.tell_left_out(now)
         for listener in self._listeners():
             since = listener.since
             name = "callback_stuck" if listener is self._callback else "output_stuck"
@@ -168,6 +172,7 @@ class Herald:
             if left := listener.stop(0.5):
                 self.tell("decision_unheard", "output", f"{listener.name} had {len(left)} waiting", "the line stopped")
         self.journal.stop()
+        self._told.tell_left_out(monotonic(), all_of_it=True)
 
     def _listeners(self) -> list[Worker[Decision]]:
         return [*([self._callback] if self._callback else ()), *self._hearing.values()]
@@ -190,6 +195,6 @@ class Herald:
             cause = f"the {_WATCHED[name]} is again what it was at the start"
         self.tell("drift", "model", cause, "sorting goes on", recovered=recovered)
 
-    def _journal_trouble(self, recovered: bool, cause: str) -> None:
-        action = "writing goes on" if recovered else "sorting goes on, writing is tried again"
-        self.tell("journal_failed", "journal", cause, action, recovered=recovered)
+    def _journal_trouble(self, name: Trouble, recovered: bool, cause: str) -> None:
+        action = {"journal_failed": "sorting goes on, writing is tried again", "journal_rows_lost": "they are counted"}
+        self.tell(name, "journal", cause, "writing goes on" if recovered else action[name], recovered=recovered)

@@ -1,25 +1,27 @@
 """The journal: every decision, actuation, ending and incident in SQLite, and decisions as JSON lines.
 
-A worker of its own writes in short transactions. A full disk or a locked file never stops sorting:
-what could not be written is counted and becomes an incident, and writing is tried again.
+Each of the two files is written by a worker of its own, the journal in short transactions. A full disk or a
+locked file never stops sorting, nor the other file: see edge/sink.py.
 """
 
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections import deque
 from contextlib import closing
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from edge.decide import rounded
+from edge.decisions import DecisionFile
 from edge.errors import ConfigError
 from edge.records import Actuation, Decision, Incident, Outcome
-from edge.worker import Worker
+from edge.sink import BATCH, OnTrouble, Sink
 
-QUEUE = 10_000
+EVERY_S = 0.2  # rows of so long make one transaction
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, started_utc TEXT, model TEXT, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS decisions (run INTEGER, item_id INTEGER, lane TEXT, label TEXT, confidence REAL,
@@ -37,18 +39,12 @@ CREATE TABLE IF NOT EXISTS labels (run INTEGER, item_id INTEGER, label TEXT, pic
 Row = tuple[str, tuple[Any, ...]]
 
 
-def decision_as_dict(decision: Decision) -> dict[str, Any]:
-    """A Decision as it is written to JSON: its own keys, the box as x, y, width, height."""
-    content = asdict(decision)
-    content["probabilities"] = rounded(decision.probabilities)
-    return content
-
-
 class Journal:
     """Opens the SQLite file (WAL) and the JSON-lines file that were asked for; either may be None.
 
-    Raises ConfigError when a file cannot be opened. on_trouble is called once when writing begins to
-    fail and once when it works again: (recovered, sentence).
+    Raises ConfigError when a file cannot be opened, SortlineError when another line writes the JSON lines.
+    model is the model's name and SHA-256. on_trouble is told of a file that cannot be written and of rows that
+    are lost, and of the end of it: (name of the incident, recovered, sentence).
     """
 
     def __init__(
@@ -56,28 +52,35 @@ class Journal:
         path: Path | None,
         decisions: Path | None,
         model: tuple[str, str],
-        on_trouble: Callable[[bool, str], None],
+        on_trouble: OnTrouble,
         *,
         threaded: bool = True,
     ) -> None:
-        self._on_trouble = on_trouble
-        self._trouble = False
-        self.unwritten = 0
-        self._lines = _open_lines(decisions)
-        self._decisions_path, self._path = decisions, path
-        self._database: sqlite3.Connection | None = None
-        self._run, self._sha256 = 0, model[1]
-        self._pending: list[Row] = []
-        self._committed = time.monotonic()
-        if path is not None:
-            self._database, self._run = _open_database(path, model)
-        self._worker: Worker[Row | Decision | None] = Worker(
-            "sortline-journal", self._write, QUEUE, self._failed, threaded=threaded
+        started = _utc()
+        about = {"run_started_utc": started, "model_sha256": model[1]}
+        lines = DecisionFile(decisions, about) if decisions is not None else None
+        try:
+            database = Database(path, started, model) if path is not None else None
+        except BaseException:
+            if lines is not None:
+                lines.close()
+            raise
+        self._lines = Sink("sortline-decisions", lines, on_trouble, threaded=threaded) if lines else None
+        self._database = (
+            Sink("sortline-journal", database, on_trouble, every_s=EVERY_S, threaded=threaded) if database else None
         )
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """How many rows could not be kept, for each of the files that are written: `journal`, `decisions`."""
+        sinks = {"journal": self._database, "decisions": self._lines}
+        return {name: sink.lost for name, sink in sinks.items() if sink is not None}
 
     def decided(self, decision: Decision) -> None:
         """Writes a decision to both files."""
-        self._put(decision)
+        for sink in (self._lines, self._database):
+            if sink is not None:
+                sink.put(decision)
 
     def fired(self, actuation: Actuation, fired_at: float) -> None:
         self._insert("actuations", actuation.item_id, actuation.lane, actuation.output, actuation.fire_mm, fired_at)
@@ -91,90 +94,67 @@ class Journal:
 
     def labelled(self, item_id: int, label: str | None, picture: str | None) -> None:
         """What a person says that an item is, and the file that keeps its picture; None is no class of the model's."""
-        self._insert("labels", item_id, label, picture, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
+        self._insert("labels", item_id, label, picture, _utc())
 
     def tick(self) -> None:
         """Called now and then, so that a quiet belt's last rows reach the disk too."""
-        if self._pending:
-            self._put(None)
+        for sink in (self._lines, self._database):
+            if sink is not None:
+                sink.tick()
 
     def stop(self, timeout_s: float = 1.0) -> None:
-        """Writes what waits and closes."""
-        self._put(None)
-        self.unwritten += len(self._worker.stop(timeout_s))
+        """Writes what waits and closes: the JSON lines first, so that the journal holds what became of them."""
+        deadline = time.monotonic() + timeout_s
         if self._database is not None:
-            try:
-                self._commit()
-                self._database.close()
-            except sqlite3.Error as error:
-                self._failed(error)
-        if self._lines is not None:
-            try:
-                self._lines.close()
-            except OSError as error:
-                self._failed(error)
+            self._database.hurry()
+        for sink in (self._lines, self._database):
+            if sink is not None:
+                sink.stop(max(deadline - time.monotonic(), 0.05))
 
     def _insert(self, table: str, *values: Any) -> None:
         if self._database is not None:
-            marks = ", ".join("?" * (len(values) + 1))
-            self._put((f"INSERT OR IGNORE INTO {table} VALUES ({marks})", (self._run, *values)))
+            self._database.put((table, values))
 
-    def _put(self, job: Row | Decision | None) -> None:
-        if not self._worker.put(job) and job is not None:
-            self.unwritten += 1
 
-    def _write(self, job: Row | Decision | None) -> None:
+class Database:
+    """The journal's SQLite file, open for one run. What is put is a Decision, or a table's name and its values."""
+
+    def __init__(self, path: Path, started_utc: str, model: tuple[str, str]) -> None:
+        self.path = path
+        self._database, self._run = _open_database(path, started_utc, model)
+
+    def row(self, job: Decision | tuple[str, tuple[Any, ...]]) -> Row:
         if isinstance(job, Decision):
-            if self._lines is not None:
-                self._lines.write(json.dumps({**decision_as_dict(job), "model_sha256": self._sha256}) + "\n")
-                self._lines.flush()
             d, box = job, json.dumps(list(asdict(job.box).values()))
-            job = (
-                "INSERT OR IGNORE INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._run, d.item_id, d.lane, d.label, d.confidence, d.reason, d.frame_seq, d.captured_at,
-                 d.decided_at, d.fire_at, d.position_mm, box, json.dumps(rounded(d.probabilities)), d.strange),
+            job = "decisions", (
+                d.item_id, d.lane, d.label, d.confidence, d.reason, d.frame_seq, d.captured_at,
+                d.decided_at, d.fire_at, d.position_mm, box, json.dumps(rounded(d.probabilities)), d.strange,
             )  # fmt: skip
-        if self._database is None:
-            self._recovered()
-            return
-        if job is not None:
-            self._pending.append(job)
-        if job is None or time.monotonic() - self._committed > 0.2 or len(self._pending) > 500:
-            self._commit()
-            self._recovered()
+        table, values = job
+        marks = ", ".join("?" * (len(values) + 1))
+        return f"INSERT OR IGNORE INTO {table} VALUES ({marks})", (self._run, *map(_storable, values))
 
-    def _commit(self) -> None:
-        """One short transaction. Rows that the disk refuses stay pending, up to the queue's size."""
-        assert self._database is not None
-        try:
+    def write(self, rows: deque[Row]) -> None:
+        """Short transactions, one after the other; sqlite3.Error when the disk refuses one, whose rows then stay."""
+        while rows:
+            batch = list(islice(rows, BATCH))
             with self._database:
-                for statement, values in self._pending:
+                for statement, values in batch:
                     self._database.execute(statement, values)
-            self._pending.clear()
-        finally:
-            self._committed = time.monotonic()
-            if (excess := len(self._pending) - QUEUE) > 0:
-                del self._pending[:excess]
-                self.unwritten += excess
+            for _ in batch:
+                rows.popleft()
 
-    def _failed(self, error: BaseException) -> None:
-        if not self._trouble:
-            self._trouble = True
-            self._on_trouble(False, f"{self._path or self._decisions_path}: cannot be written ({error})")
-
-    def _recovered(self) -> None:
-        if self._trouble:
-            self._trouble = False
-            self._on_trouble(True, f"{self._path or self._decisions_path}: can be written again")
+    def close(self) -> None:
+        self._database.close()
 
 
-def _open_lines(path: Path | None) -> IO[str] | None:
-    if path is None:
-        return None
-    try:
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"--decisions {path}: cannot be written ({error.strerror})") from None
+def _storable(value: Any) -> Any:
+    """A value that SQLite takes: a text may hold the bytes of a file's name that are no UTF-8."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+
+
+def _utc() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def check_journal(path: Path) -> None:
@@ -204,7 +184,7 @@ def check_pictures(folder: Path) -> None:
         raise ConfigError(f"{key}: this user may not write there")
 
 
-def _open_database(path: Path, model: tuple[str, str]) -> tuple[sqlite3.Connection, int]:
+def _open_database(path: Path, started_utc: str, model: tuple[str, str]) -> tuple[sqlite3.Connection, int]:
     check_journal(path)
     try:
         database = sqlite3.connect(path, check_same_thread=False, timeout=1.0)
@@ -213,9 +193,10 @@ def _open_database(path: Path, model: tuple[str, str]) -> tuple[sqlite3.Connecti
         database.executescript(SCHEMA)
         if "strange" not in {column[1] for column in database.execute("PRAGMA table_info(decisions)")}:
             database.execute("ALTER TABLE decisions ADD COLUMN strange INTEGER")  # a journal of an earlier version
-        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         with database:
-            row = database.execute("INSERT INTO runs (started_utc, model, sha256) VALUES (?, ?, ?)", (started, *model))
+            row = database.execute(
+                "INSERT INTO runs (started_utc, model, sha256) VALUES (?, ?, ?)", (started_utc, *model)
+            )
     except sqlite3.Error as error:
         raise ConfigError(f"journal.path = {str(path)!r}: cannot be opened as a SQLite file ({error})") from None
     return database, int(row.lastrowid or 0)

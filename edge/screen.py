@@ -42,6 +42,8 @@ def print_summary(summary: dict[str, Any]) -> None:
     table.add_row("frames", f"{summary['frames']} in {summary['seconds']:.1f} s, {summary['skipped']} skipped")
     incidents = ", ".join(f"{name} {count}" for name, count in summary["incidents"].items())
     table.add_row("incidents", incidents or "none")
+    if lost := ", ".join(f"{name} {rows}" for name, rows in summary["rows_lost"].items() if rows):
+        table.add_row("[red]rows lost[/]", lost)
     console.print()
     console.print(table)
 

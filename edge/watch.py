@@ -93,6 +93,7 @@ class Watch:
             "stages": {name: one.buckets() for name, one in self._stages().items()},
             "health": line.health(),
             "incidents": dict(self._herald.incidents),
+            "rows_lost": self._herald.journal.lost,
             "paused": line.permit.paused,
             "armed": line.permit.armed,
             "held": line.hand.confirm.held,
@@ -119,6 +120,7 @@ class Watch:
             "lanes": books["lanes"],
             "late_results": line.mind.late_results,
             "incidents": dict(self._herald.incidents),
+            "rows_lost": self._herald.journal.lost,
             "model": line.facts()["model"],
         }
         if truth := self.truth():

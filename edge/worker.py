@@ -54,6 +54,11 @@ class Worker(Generic[Job]):
             self._ready.notify()
         return True
 
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs; after `stop`, that it was left behind."""
+        return self._thread is not None and self._thread.is_alive()
+
     def waiting(self) -> int:
         """How many jobs wait."""
         return len(self._jobs)

@@ -119,6 +119,8 @@ def _line(state: dict[str, Any]) -> Iterator[Metric]:
     health = {part: float(found["ok"]) for part, found in state["health"].items()}
     yield _gauges("sortline_part_healthy", "1 while a part of the line is well.", "part", health)
     yield _counters("sortline_incidents", "Unusual events.", "name", state["incidents"])
+    says = "Rows that the journal or the file of --decisions could not keep."
+    yield _counters("sortline_journal_rows_lost", says, "file", state["rows_lost"])
     yield _counter(
         "sortline_web_events_dropped", "Events that the page was not told, being slow.", state.get("web_dropped", 0)
     )

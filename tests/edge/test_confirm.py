@@ -551,7 +551,7 @@ def test_a_line_whose_exits_come_one_item_late_stops_pushing_says_so_and_goes_on
     line.herald.incident = mend  # type: ignore[method-assign]
     line.play()
     line.stop()
-    assert line.herald.incidents["exit_shift"] == 2
+    assert line.herald.incidents["exit_shift"] == 1
     assert line.health()["outputs"]["ok"]
     outcomes = line.ledger.outcomes
     assert outcomes["confirmed"] >= 8

@@ -275,7 +275,7 @@ def test_decisions_and_journal_are_complete_when_the_line_has_stopped(model: Pat
     assert sorted(one["item_id"] for one in written) == list(range(1, 9))
     assert set(written[0]) == {
         "item_id", "lane", "label", "confidence", "probabilities", "reason", "frame_seq", "captured_at",
-        "decided_at", "fire_at", "position_mm", "box", "strange", "model_sha256",
+        "decided_at", "fire_at", "position_mm", "box", "strange", "run_started_utc", "model_sha256",
     }  # fmt: skip
     sha256 = hashlib.sha256(model.read_bytes()).hexdigest()
     assert {one["model_sha256"] for one in written} == {sha256}

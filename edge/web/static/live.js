@@ -265,11 +265,11 @@ async function showShift() {
 // ---- Incidents ----
 
 function showIncidents() {
-  // The newest of each name, with how many there are of it.
+  // The newest of each name, with how often it happened: its end is no happening.
   const open = new Map();
   for (const incident of line.incidents.values()) {
     if (incident.cleared) continue;
-    const times = (open.get(incident.name)?.times ?? 0) + 1;
+    const times = (open.get(incident.name)?.times ?? 0) + !incident.recovered;
     open.delete(incident.name);
     open.set(incident.name, { ...incident, times });
   }

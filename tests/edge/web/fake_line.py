@@ -186,7 +186,7 @@ def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -
             "model": {"ok": True, "text": "colours 1"},
             "outputs": {"ok": True, "text": "1 ready"},
         },
-        "incidents": {"camera_lost": 1}, "paused": paused, "armed": armed, "held": None,
+        "incidents": {"camera_lost": 1}, "rows_lost": {"journal": 2}, "paused": paused, "armed": armed, "held": None,
         "checked": {
             "items": 0,
             "lanes": {

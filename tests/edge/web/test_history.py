@@ -18,7 +18,7 @@ LANES = ("left", "right", "rest")
 
 
 def journal(path: Path) -> Journal:
-    return Journal(path, None, ("colours 1", "0" * 64), lambda recovered, cause: None)
+    return Journal(path, None, ("colours 1", "0" * 64), lambda *said: None)
 
 
 def write(path: Path, ages_s: list[float], first_id: int = 1) -> None:
@@ -105,5 +105,5 @@ def test_reading_holds_up_nobody_who_writes(tmp_path: Path) -> None:
         book.decided(replace(one, item_id=n, lane="left", decided_at=time.monotonic()))
         History(path, LANES).shift(8)
     book.stop(5.0)
-    assert book.unwritten == 0
+    assert book.lost == {"journal": 0}
     assert sum(left(History(path, LANES))) == 201

@@ -55,6 +55,7 @@ def test_the_lines_books_are_told_and_they_balance(client: FlaskClient, hub: Hub
     assert found["sortline_decision_latency_seconds_bucket", (("le", "0.015"),)] == 60
     assert found["sortline_part_healthy", (("part", "camera"),)] == 1
     assert found["sortline_incidents_total", (("name", "camera_lost"),)] == 1
+    assert found["sortline_journal_rows_lost_total", (("file", "journal"),)] == 2
     assert found["sortline_lane_purity_ratio", (("lane", "left"),)] == pytest.approx(0.998)
 
 

@@ -67,7 +67,7 @@ class Belt:
         self.incidents: list[Incident] = []
         self.as_new()
         config = fake_line.config(folder, shadow=True)
-        book = Journal(folder / "line.db", None, ("colours 1", "0" * 64), lambda recovered, cause: None)
+        book = Journal(folder / "line.db", None, ("colours 1", "0" * 64), lambda *said: None)
         for item in range(30):
             decision, _ = fake_line.decision_at(4, 60.0)
             book.decided(replace(decision, item_id=item, lane="left", decided_at=time.monotonic() - 60 * item))

@@ -14,7 +14,7 @@ from tests.edge.web import fake_line
 from tests.edge.web.test_metrics import drawn, samples
 
 SOURCE = "sim:?rate=4&seconds=6&fps=20&width=640&height=360&pixels_per_mm=0.8&speed_mm_s=300"
-DEPENDS_ON_DATA = {"classes", "incidents", "things"}  # keys under which names or numbers of the day stand
+DEPENDS_ON_DATA = {"classes", "incidents", "things", "rows_lost"}  # keys under which names or numbers of the day stand
 
 
 def form(value: Any, key: str = "") -> Any:

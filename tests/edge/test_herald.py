@@ -1,0 +1,92 @@
+"""What is told of incidents: how often, and in how many lines of the log."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from edge.clock import VirtualClock
+from edge.config import LineConfig
+from edge.line import Line
+from edge.logs import MOST_LINES, MOST_REPEATS, IncidentLog
+from edge.records import Incident
+from tests.edge.tiny_model import write_model
+
+
+def happened(name: str, n: int, recovered: bool = False) -> Incident:
+    return Incident(name, "belt", 0.0, 0.0, f"cause {n}", "sorting goes on", recovered=recovered)
+
+
+@pytest.fixture
+def told(caplog: pytest.LogCaptureFixture) -> IncidentLog:
+    caplog.set_level(logging.WARNING, "sortline.test")
+    return IncidentLog(logging.getLogger("sortline.test"))
+
+
+def test_every_loss_and_every_recovery_has_a_line_of_its_own_whatever_came_before(
+    told: IncidentLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    for hour in range(50):
+        told.add(happened("encoder_silent", hour), hour * 3600.0)
+        told.add(happened("encoder_silent", hour, True), hour * 3600.0 + 5)
+    assert caplog.messages[-2:] == [
+        "encoder_silent: cause 49; sorting goes on", "encoder_silent is over: cause 49; sorting goes on",
+    ]  # fmt: skip
+    assert len(caplog.messages) == 100
+
+
+def test_a_recovery_is_told_in_the_midst_of_repeats_and_how_many_were_left_out(
+    told: IncidentLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    for n in range(20):
+        told.add(happened("output_failed", n), n * 0.1)
+    told.add(happened("output_failed", 20, True), 2.0)
+    assert caplog.messages[MOST_REPEATS:] == [
+        "output_failed: 17 more in 2 s, not told singly; the newest: output_failed: cause 19; sorting goes on",
+        "output_failed is over: cause 20; sorting goes on",
+    ]
+
+
+def test_what_comes_and_goes_without_end_gets_so_many_lines_a_minute_and_its_last_state_is_told(
+    told: IncidentLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = []
+    for n in range(3001):
+        now = n * 0.1
+        told.add(happened("encoder_silent", n, n % 2 == 1), now)
+        lines += [now] * (len(caplog.messages) - len(lines))
+    for at in lines:
+        assert sum(at <= one < at + 60 for one in lines) <= MOST_LINES
+    before = len(lines)
+    told.tell_left_out(300.0 + 59.0)
+    told.tell_left_out(300.0 + 61.0)
+    assert len(caplog.messages) == before + 1
+    assert caplog.messages[-1].endswith("the newest: encoder_silent: cause 3000; sorting goes on")
+    left_out = sum(int(line.split()[1]) for line in caplog.messages if "not told singly" in line)
+    assert left_out + sum("not told singly" not in line for line in caplog.messages) == 3001
+
+
+def test_an_incidents_end_is_logged_and_kept_but_counts_as_none_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = write_model(tmp_path / "colours.onnx")
+    config = LineConfig.parse(
+        {
+            "model": {"path": str(model)},
+            "camera": {"source": "sim:?seed=3&width=160&height=90"},
+            "belt": {"pixels_per_mm": 1.6, "speed_mm_s": 500},
+            "lanes": [{"name": "rest", "default": True}],
+            "web": {"enabled": False},
+            "journal": {"path": str(tmp_path / "line.db")},
+        }
+    )
+    line = Line(config, clock=VirtualClock())
+    for recovered in (False, True, False, True):
+        line.tell("camera_lost", "camera", "unplugged", "opened again", recovered=recovered)
+    line.tell("camera_stalled", "camera", "no picture", "opened again")
+    line.stop()
+    summary = line.watch.summary()
+    assert summary["incidents"] == {"camera_lost": 2, "camera_stalled": 1}
+    assert line.watch.snapshot()["incidents"] == summary["incidents"]
+    assert summary["rows_lost"] == {"journal": 0}
+    assert sum("camera_lost is over" in line for line in caplog.messages) == 2
