@@ -520,3 +520,10 @@ def test_nothing_is_wider_than_the_screen(page: Any, width: int) -> None:
     )
     until(lambda: page.execute_script("return innerWidth") == width)
     until(lambda: page.execute_script("return document.documentElement.scrollWidth <= innerWidth"))
+    # Names are the owner's, and may be one long word.
+    assert page.execute_script(
+        "const names = '.lane-name, .lane-classes, .decision-label, .decision-lane, .drift li, .model-name, .foot';"
+        "const shown = [...document.querySelectorAll(names)];"
+        "for (const one of shown) one.textContent = 'LaneWithALongName'.repeat(6);"
+        "return [shown.some((one) => one.matches('.lane-name')), document.documentElement.scrollWidth <= innerWidth]"
+    ) == [True, True]
