@@ -10,13 +10,24 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
 
 from edge import __version__
-from edge.errors import CameraError, ConfigError, ModelError, OutputError, PictureError, SortlineError, WebError
+from edge.errors import (
+    CameraError,
+    ConfigError,
+    ModelError,
+    OutputError,
+    PictureError,
+    ReaderGone,
+    SortlineError,
+    WebError,
+    screen_errors,
+)
+from edge.files import check_writable, write_whole
 from edge.logs import log_to_screen
 
 DEMO_SECONDS = 20.0
@@ -34,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     options = _parser().parse_args(arguments)
     try:
-        with log_to_screen(options.debug):
+        with log_to_screen(options.debug), screen_errors():
             return int(options.run(options))
     except SortlineError as error:
         if options.debug:
@@ -42,8 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sortline: {error}", file=sys.stderr)
         return 2 if isinstance(error, WRONG_INPUT) else 1
     except KeyboardInterrupt:
+        print("sortline: interrupted", file=sys.stderr)
         return 1
-    except BrokenPipeError:
+    except ReaderGone:
         return 1
 
 
@@ -121,7 +133,10 @@ DEMO_SOURCE = "sim:?speed_mm_s=500&rate=9&seed=1&fps=60"
 
 
 def _summary_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--decisions", type=Path, metavar="FILE.jsonl", help="write every decision as a JSON line")
+    parser.add_argument(
+        "--decisions", type=Path, metavar="FILE.jsonl",
+        help="append every decision as a JSON line; a file that another line is writing is refused",
+    )  # fmt: skip
     parser.add_argument("--summary", type=Path, metavar="FILE.json", help="write the closing table as JSON")
 
 
@@ -183,22 +198,27 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
                 line.play(stop, options.seconds or None)
             else:
                 line.start()
-                print(
-                    f"sortline: {config.model.path} runs on {line.classifier.choice.why}", file=sys.stderr, flush=True
-                )
+                _note(f"{config.model.path} runs on {line.classifier.choice.why}")
                 if line.url:
-                    print(f"sortline: the page is at {line.url} (Ctrl-C ends)", file=sys.stderr, flush=True)
+                    _note(f"the page is at {line.url} (Ctrl-C ends)")
                 _watch(line, stop, options.seconds)
         finally:
             line.stop()
-    summary = line.watch.summary()
-    print_summary(summary)
-    if options.summary:
+    summary, status = line.watch.summary(), 0
+    if options.summary:  # before the table: the terminal may be gone
         try:
-            options.summary.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            write_whole(options.summary, json.dumps(summary, indent=1) + "\n")
         except OSError as error:
-            raise SortlineError(f"--summary {options.summary}: cannot be written ({error.strerror})") from None
-    return 0
+            _note(f"--summary {options.summary}: cannot be written ({error.strerror})")
+            status = 1
+    print_summary(summary)
+    return status
+
+
+def _note(text: str) -> None:
+    """A word on the way. A log file on a full disk must not keep the line from sorting."""
+    with suppress(OSError):
+        print(f"sortline: {text}", file=sys.stderr, flush=True)
 
 
 def _watch(line: Any, stop: threading.Event, seconds: float) -> None:
@@ -307,7 +327,7 @@ def _writable(path: Path | None, option: str) -> None:
     if path is None:
         return
     try:
-        path.open("a", encoding="utf-8").close()
+        check_writable(path)
     except OSError as error:
         raise ConfigError(f"{option} {path}: cannot be written ({error.strerror})") from None
 

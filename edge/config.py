@@ -11,6 +11,7 @@ from edge.camera import CameraSettings
 from edge.encoders import EncoderSettings
 from edge.errors import ConfigError
 from edge.eyes import TRIGGER, ConfirmSettings, EyeSettings, TriggerSettings
+from edge.files import read_text
 from edge.outputs import OutputSettings
 from edge.parts import sentence, type_parts, typed_camera, typed_outputs
 from edge.settings import Settings
@@ -180,11 +181,12 @@ class LineConfig(Settings):
         """
         path = Path(path)
         try:
-            text = path.read_text("utf-8-sig")  # Notepad begins a file with a byte order mark
+            text = read_text(path, "utf-8-sig")  # Notepad begins a file with a byte order mark
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read as text ({error})") from None
+        except (OSError, ValueError) as error:  # a NUL in the name is a ValueError, as bytes are that are no text
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(f"{path}: cannot be read as text ({reason})") from None
         try:
             content = tomllib.loads(text)
         except (ValueError, RecursionError) as error:  # a number of 5000 digits is no TOMLDecodeError

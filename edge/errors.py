@@ -1,5 +1,11 @@
 """Everything that can go wrong because of an input, as one family with one sentence each."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TextIO, cast
+
 
 class SortlineError(Exception):
     """The base of all of them; its text is one sentence for the reader of the screen."""
@@ -27,3 +33,62 @@ class OutputError(SortlineError):
 
 class WebError(SortlineError):
     """The web side cannot be started, for example because its port is in use."""
+
+
+class ScreenError(SortlineError):
+    """Standard output cannot be written: the disk under it is full."""
+
+
+class ReaderGone(BrokenPipeError):
+    """Whoever read standard output has seen enough, as `head` does: nothing to complain of."""
+
+
+class _Screen:
+    """Standard output whose refusal is a ScreenError, or a ReaderGone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            raise _refused(error) from None
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except OSError as error:
+            raise _refused(error) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def screen_errors() -> Iterator[None]:
+    """In the block, standard output that cannot be written raises ScreenError or ReaderGone, at its end at the latest.
+
+    What could not be printed is dropped then, so that the interpreter does not complain of it once more.
+    """
+    stream = sys.stdout
+    if stream is None:
+        yield
+        return
+    try:
+        with redirect_stdout(cast(TextIO, _Screen(stream))):
+            yield
+            sys.stdout.flush()
+    finally:
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+def _refused(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return ReaderGone(*error.args)
+    return ScreenError(f"standard output cannot be written ({error.strerror})")

@@ -33,20 +33,23 @@ class _DropWhenFull(logging.handlers.QueueHandler):
 
 @contextmanager
 def log_to_screen(debug: bool) -> Iterator[None]:
-    """Sends the program's log to stderr while the block runs; with debug, all of it."""
+    """Sends the program's log to stderr while the block runs; with debug, all of it, and what libraries complain of."""
     log = logging.getLogger("sortline")
+    heard = [log, *([logging.getLogger("pymodbus")] if debug else [])]
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(LINES_WAITING)
     screen = logging.StreamHandler(sys.stderr)
     screen.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     listener = logging.handlers.QueueListener(waiting, screen)
     handler = _DropWhenFull(waiting)
-    log.addHandler(handler)
+    for one in heard:
+        one.addHandler(handler)
     log.setLevel(logging.DEBUG if debug else logging.WARNING)
     listener.start()
     try:
         yield
     finally:
-        log.removeHandler(handler)
+        for one in heard:
+            one.removeHandler(handler)
         listener.stop()
 
 

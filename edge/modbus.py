@@ -1,5 +1,6 @@
 """A Modbus TCP device (a PLC, a remote input block): asked for bits and registers, reached again when it was lost."""
 
+import logging
 import time
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ Registers = Literal["holding", "input"]
 
 # A device that could not be reached is not called again sooner: a PLC has few connections to give.
 PAUSE_S = 0.25
+_SILENT = logging.NullHandler()  # silent unless a program that embeds the line, or --debug, has handlers of its own
 
 
 class ModbusSettings(Settings):
@@ -36,6 +38,8 @@ class ModbusDevice:
             from pymodbus.client import ModbusTcpClient
         except ImportError:
             raise ConfigError(f'{key} = "modbus" needs pymodbus: pip install "sortline[modbus]"') from None
+        # Its lines would come raw to the screen; what they mean stands in the error, and in the line's incident.
+        logging.getLogger("pymodbus").addHandler(_SILENT)
         self._name, self._unit = f"{settings.host}:{settings.port}", settings.unit
         self._client: Any = ModbusTcpClient(
             settings.host, port=settings.port, timeout=settings.timeout_ms / 1e3, retries=0

@@ -262,6 +262,8 @@ def answer(prediction: Prediction, classifier: Classifier, lane: str | None, lat
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():  # a device might never end
+            raise ModelError(f"{path}: is no regular file")
         if (size := path.stat().st_size) > MOST_BYTES:
             raise ModelError(f"{path}: is {size / 1e9:.1f} GB large; a model file may have {MOST_BYTES / 1e9:.1f} GB")
         return path.read_bytes()

@@ -12,6 +12,7 @@ from edge.errors import PictureError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
+MOST_BYTES = 500_000_000  # a device such as /dev/zero never ends; uncompressed, 80 megapixels at 16 bit
 TIFF = (b"II*\0", b"MM\0*")
 _PHOTOMETRIC = 262  # TIFF 6.0's PhotometricInterpretation, and those that OpenCV takes for RGB
 _LAB = frozenset({8, 9, 10})
@@ -54,11 +55,15 @@ def read_bytes(path: str | Path) -> bytes:
     """The bytes of a picture file; raises PictureError naming the file when it cannot be read."""
     path = Path(path)
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise PictureError(f"{path}: no such file") from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"{path}: is larger than {MOST_BYTES / 1e6:.0f} MB, which no picture of a camera is")
+    return data
 
 
 def read_picture(path: str | Path) -> np.ndarray:

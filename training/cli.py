@@ -15,7 +15,7 @@ from types import FrameType
 from typing import NoReturn
 
 from edge import __version__
-from edge.errors import ConfigError, ModelError, PictureError, SortlineError
+from edge.errors import ConfigError, ModelError, PictureError, ReaderGone, SortlineError, screen_errors
 from training.arguments import whole_from
 from training.commands import models, pictures, train
 from training.errors import InputError
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     options.command = shlex.join(["sortline-train", *words])
     try:
-        with _ended_in_good_order():
+        with _ended_in_good_order(), screen_errors():
             options.run(options)
     except SortlineError as error:
         if options.debug:
@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("sortline-train: interrupted", file=sys.stderr)
+        return 1
+    except ReaderGone:
         return 1
     return 0
 

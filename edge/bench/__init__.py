@@ -26,6 +26,7 @@ from edge.bench.soak import measure as measure_soak
 from edge.bench.startup import measure as measure_startup
 from edge.demo import bundled_model
 from edge.errors import ConfigError, SortlineError
+from edge.files import write_whole
 from edge.model import Classifier
 from edge.simulator.arrivals import class_names
 from edge.simulator.settings import SimulatorSettings
@@ -145,6 +146,6 @@ def _check_items(items: Path | None, classes: Sequence[str]) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(content, indent=1) + "\n")
     except OSError as error:
         raise ConfigError(f"--json {path}: cannot be written ({error.strerror})") from None

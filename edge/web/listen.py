@@ -6,6 +6,7 @@ import socket
 
 from edge.config import WebSettings
 from edge.errors import WebError
+from edge.files import read_text
 
 BACKLOG = 128
 MIN_TOKEN = 16
@@ -62,11 +63,12 @@ def token_for(web: WebSettings, sock: socket.socket) -> str | None:
             )
         return None
     try:
-        token = web.token_file.read_text("ascii").strip()
+        token = read_text(web.token_file, "ascii").strip()
     except FileNotFoundError:
         raise WebError(f"web.token_file {web.token_file}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise WebError(f"web.token_file {web.token_file}: cannot be read ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise WebError(f"web.token_file {web.token_file}: cannot be read ({reason})") from None
     if len(token) < MIN_TOKEN or not token.isprintable() or " " in token:
         raise WebError(
             f"web.token_file {web.token_file}: needs one line with at least {MIN_TOKEN} characters and no spaces, "

@@ -268,3 +268,13 @@ def test_a_traceback_is_shown_only_with_debug(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError):
         main(["split", str(tmp_path / "none"), str(tmp_path / "out"), "--debug"])
+
+
+def test_an_answer_that_finds_no_room_on_a_full_disk_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["networks"]) == 1
+    said = "sortline-train: standard output cannot be written (No space left on device)\n"
+    assert capsys.readouterr().err == said

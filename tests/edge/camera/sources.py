@@ -152,3 +152,12 @@ class HangsForEver(Hanging):
     def close(self) -> None:
         super().close()
         self.release.set()
+
+
+class Slow(Still):
+    """Gives pictures as long as it is asked, and its own clock crawls: what it gives never spans much time."""
+
+    def read(self) -> Shot | None:
+        time.sleep(0.02)
+        self._count += 1
+        return Shot(noise(self._count), self._count / 1e3)

@@ -1,11 +1,13 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge.camera import CameraSettings
+from edge.camera import CameraSettings, Source, open_source
 from edge.camera.probe import probe
+from edge.clock import Clock
 from edge.errors import CameraError
 from tests.edge.camera.servers import RtspServer
 
@@ -47,3 +49,20 @@ def test_a_driver_that_hangs_for_ever_does_not_hang_the_probe() -> None:
     with pytest.raises(CameraError, match=r"rtsp://…@camera/1: hangs, beyond its timeouts"):
         probe(settings, seconds=0.1)
     assert time.monotonic() - began < 4
+
+
+QUICK: dict[str, Any] = {"open_timeout_s": 0.05, "read_timeout_s": 0.3}
+
+
+def test_a_camera_whose_pictures_still_come_when_its_time_is_up_is_slow_and_not_broken() -> None:
+    report = probe(CameraSettings(source="x", type="tests.edge.camera.sources:Slow", **QUICK), seconds=0.2)
+    assert report.fps == pytest.approx(1000)  # by the times that its pictures carry
+
+
+def test_a_simulated_belt_that_a_busy_machine_is_slow_to_lay_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(settings: CameraSettings, clock: Clock) -> Source:
+        time.sleep(1.5)  # longer than the timeouts of a camera, the probe's time and a second
+        return open_source(settings, clock)
+
+    monkeypatch.setattr("edge.camera.probe.open_source", slowly)
+    assert probe(CameraSettings(source="sim:?width=640&height=360", **QUICK), seconds=0.1).width == 640

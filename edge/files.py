@@ -1,0 +1,76 @@
+"""Files that are written whole or not at all, and texts that are read only when they can be one."""
+
+import errno
+import os
+import shutil
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+LONGEST_TEXT = 1_000_000  # bytes: a hundred times the longest configuration, a ten-thousandth of a small computer
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file beside its place and moves it there: a full disk leaves the old one. Raises OSError.
+
+    What is no regular file is written to as it is, and so is one in a folder where this user may make no other.
+    """
+    target = path.resolve()
+    if not _makes_anew(target):
+        target.write_text(text, encoding="utf-8")
+        return
+    partial = _partial(target)
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def check_writable(path: Path) -> None:
+    """Finds out before the work, not after it, that write_whole could not write: OSError. Leaves no file behind."""
+    target = path.resolve()
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if _makes_anew(target):
+        partial = _partial(target)
+        partial.open("w").close()
+        partial.unlink()
+    elif not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """A text file of at most LONGEST_TEXT bytes. Raises OSError, its strerror a reason in words, or UnicodeDecodeError.
+
+    A device, a pipe or a folder is refused: it might never end, or never begin.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that nobody writes to would hold it up
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(LONGEST_TEXT + 1)
+    finally:
+        os.close(handle)
+    if len(data) > LONGEST_TEXT:
+        raise OSError(errno.EFBIG, f"it is larger than {LONGEST_TEXT / 1e6:g} MB")
+    return data.decode(encoding)
+
+
+def _makes_anew(target: Path) -> bool:
+    """Whether a file takes the place of what is there."""
+    if not target.exists():
+        return True
+    return target.is_file() and os.access(target.parent, os.W_OK)
+
+
+def _partial(target: Path) -> Path:
+    return target.with_name(f".sortline-{os.getpid()}.partial")
