@@ -148,7 +148,9 @@ def running(folder: Path) -> Iterator[Belt]:
     belt = Belt(folder)
     belt.start()
     try:
-        yield belt
+        # By now all its threads run: those of the lasting belt are none that a test has left behind.
+        with urllib.request.urlopen(belt.side.url + "healthz", timeout=60):
+            yield belt
     finally:
         belt.stop()
 
