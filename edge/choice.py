@@ -8,7 +8,6 @@ file's hash, the libraries' versions and the processor, so that a line starts wi
 import hashlib
 import logging
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.engines import Engine, cores, installed, open_engine
 from edge.errors import ModelError
+from edge.files import write_whole
 
 _log = logging.getLogger("sortline.model")
 
@@ -243,10 +243,7 @@ def _remembered(path: Path) -> Choice | None:
 def _remember(path: Path, choice: Choice) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # nothing half written stays, or is read
-            whole = Path(folder) / path.name
-            whole.write_text(choice.model_dump_json(indent=1), encoding="utf-8")
-            whole.replace(path)
+        write_whole(path, choice.model_dump_json(indent=1))
         kept = sorted(path.parent.glob("*.json"), key=lambda one: one.stat().st_mtime, reverse=True)
         for old in kept[KEPT:]:
             old.unlink(missing_ok=True)

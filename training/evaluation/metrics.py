@@ -100,14 +100,14 @@ def class_scores(
     labels: np.ndarray,
     classes: Sequence[str],
     thresholds: Sequence[float],
-    strange: np.ndarray | None = None,
+    strange: np.ndarray | bool = False,
 ) -> tuple[ClassScore, ...]:
     """A score for each class that occurs among the labels or among the answers, in the order of classes.
 
     strange, bool [n], says which pictures the line would call unknown however sure the answer is.
     """
     called, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    familiar = np.ones(len(labels), bool) if strange is None else ~strange
+    familiar = np.logical_not(strange)
     scores = []
     for number, (name, threshold) in enumerate(zip(classes, thresholds, strict=True)):
         its, so = labels == number, called == number
@@ -158,7 +158,7 @@ def coverage_curves(
     labels: np.ndarray,
     classes: Sequence[str],
     points: int = 200,
-    strange: np.ndarray | None = None,
+    strange: np.ndarray | bool = False,
 ) -> tuple[Curve, ...]:
     """How coverage and purity of each class that occurs move with its threshold; at most so many points a class.
 
@@ -166,7 +166,7 @@ def coverage_curves(
     and how clean it is. strange, bool [n], says which pictures are unknown at every threshold.
     """
     called, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    familiar = np.ones(len(labels), bool) if strange is None else ~strange
+    familiar = np.logical_not(strange)
     curves = []
     for number, name in enumerate(classes):
         pictures, so = int((labels == number).sum()), (called == number) & familiar

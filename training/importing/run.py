@@ -102,10 +102,11 @@ def import_pictures(
                 raise DatasetError(
                     f"{path}: none of its {len(items)} items can be cut out; {first.name}: {first.reason}"
                 )
-            used = {one.label for one in written}
-            lost = [label for label in dict.fromkeys(findings.classes) if label not in (rename or {})]
+            used = {"", *(one.label for one in written)}  # what cannot be a folder's name was told already
             findings.notes += [
-                f"class {label!r} is named but has no picture" for label in lost if _folder(label) not in {"", *used}
+                f"class {label!r} is named but has no picture"
+                for label in dict.fromkeys(findings.classes)
+                if label not in (rename or {}) and _folder(label) not in used
             ]
             left_out = sorted({*findings.left_out, *not_written}, key=lambda one: one.name)
             made = Imported(path, out, form, tuple(written), tuple(left_out), tuple(findings.notes))
