@@ -17,7 +17,7 @@ from pathlib import Path
 from edge.errors import ModelError
 
 MOST_BYTES = 1 << 30  # a file of more is no classifier for a small computer; protobuf itself ends at 2 GB
-MOST_PIECES = 1_000_000  # fields that are looked at, about a second; a large network has 20,000
+MOST_PIECES = 300_000  # fields that are looked at, a third of a second; a large network has 20,000
 MOST_ELEMENTS = 1 << 27  # of a tensor that a node fills with one value
 DEEPEST = 8  # graphs within graphs
 

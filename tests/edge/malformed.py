@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from edge.graph import MOST_PIECES
 from tests.edge.tiny_model import base128, bytes_field, node, number_field, tensor, value_info, write_model
 
 FLOAT, FLOAT16 = 1, 10
@@ -75,7 +76,7 @@ def _too_much() -> dict[str, tuple[Write, str]]:
         "a negative size": (_more(bytes_field(5, tensor("w", ONE, [-3]))), "'w' has a negative size"),
         "2 GB made by a node": (_more(filled), "makes a tensor of 2,147,483,648 elements"),
         "a sparse tensor": (_more(bytes_field(15, bytes_field(1, b""))), "has a sparse tensor"),
-        "a million pieces": (_more(number_field(20, 1) * 1_000_001), "more than 1,000,000 pieces"),
+        "very many pieces": (_more(number_field(20, 1) * (MOST_PIECES + 1)), "more than 300,000 pieces"),
         "graphs without end": (_more(_nodes(nested)), "graphs within graphs, more than 8 deep"),
         "a loop": (_more(_nodes(node("Loop", ["a", "b"], "c"))), "'Loop' runs a loop, whose length nothing bounds"),
     }  # fmt: skip
