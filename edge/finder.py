@@ -1,7 +1,7 @@
 """Finder: one picture in, the boxes of what lies on the belt out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -149,7 +149,9 @@ class _Sight:
         # How far the picture differs from the belt, where it does, where beyond doubt, and where something lies.
         self.difference, self.low, self.seeds, self.covered = nothing, nothing, nothing, nothing.copy()
         self.blobs: list[_Blob] = []
-        self.step = (0.0, 0.0)  # how far blobs travel from picture to picture
+        self.position_mm = frame.position_mm
+        self.mm = belt.pixels_per_mm / self.scale
+        self.speed = (0.0, 0.0)  # how fast blobs were last seen to travel, x and y in pixels a second
         self.dt = 0.0
 
     def _load(self, frame: Frame) -> Planes:
@@ -157,8 +159,11 @@ class _Sight:
         return self.pyramid.load(pixels)
 
     def look(self, frame: Frame) -> list[Found]:
-        self.dt += max(frame.captured_at - self.at, 0.0)
-        self.at = frame.captured_at
+        dt = max(frame.captured_at - self.at, 0.0)
+        promised = self.travel.vector(self.mm * (frame.position_mm - self.position_mm))
+        expected = (promised, (self.speed[0] * dt, self.speed[1] * dt))
+        self.dt += dt
+        self.at, self.position_mm = frame.captured_at, frame.position_mm
         self.picture = self._load(frame)
         background = self.background
         self.difference = background.difference(self.picture)
@@ -169,15 +174,16 @@ class _Sight:
         found: list[Found] = []
         steps = []
         for number, blob in enumerate(self.blobs):
-            if known := self._same_as(blob, earlier):
+            if known := _same_as(blob, earlier, expected):
                 steps.append((blob.centre[0] - known.centre[0], blob.centre[1] - known.centre[1]))
                 blob.things, blob.measured, blob.pictures = known.things, known.measured, known.pictures + 1
                 blob.too_long_px = known.too_long_px
             else:
                 self._measure(blob)
             found += self._shown(blob, number)
-        if steps:
-            self.step = sorted(steps)[len(steps) // 2]
+        if steps and dt > 0:
+            dx, dy = sorted(steps)[len(steps) // 2]
+            self.speed = dx / dt, dy / dt
         return found
 
     def learn(self, kept: Sequence[Box], patience_s: float) -> None:
@@ -216,20 +222,6 @@ class _Sight:
             inside = x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1
             blobs.append(_Blob(own, x, y, w, h, inside, centre, mass))
         return blobs
-
-    def _same_as(self, blob: _Blob, earlier: Sequence[_Blob]) -> _Blob | None:
-        """The blob of the picture before that has travelled here and looks as it did when it was measured.
-
-        What it shows then need not be measured again. Where a like one is taken for it, it shows the like.
-        """
-        x, y = blob.centre[0] - self.step[0], blob.centre[1] - self.step[1]
-        reach = NEARBY * max(blob.width, blob.height) + 2
-        near = [
-            (abs(one.centre[0] - x) + abs(one.centre[1] - y), number)
-            for number, one in enumerate(earlier)
-            if abs(one.centre[0] - x) <= reach and abs(one.centre[1] - y) <= reach and blob.looks_like(one)
-        ]
-        return earlier[min(near)[1]] if near else None
 
     def _shown(self, blob: _Blob, number: int) -> list[Found]:
         """What a blob shows, moved as far as the blob has since that was measured."""
@@ -334,3 +326,21 @@ class _Sight:
             for mine, its, edge in zip(inside, blob, ends, strict=True)
         )
         return entry, end, side + other
+
+
+def _same_as(blob: _Blob, earlier: Sequence[_Blob], steps: Iterable[tuple[float, float]]) -> _Blob | None:
+    """The blob of the picture before that has travelled here and looks as it did when it was measured.
+
+    steps are the distances, x and y, that it may have travelled: what the belt's position promises, and what was
+    seen last. What it shows then need not be measured again. Where a like one is taken for it, it shows the like.
+    """
+    reach = NEARBY * max(blob.width, blob.height) + 2
+    near = [
+        (off_x + off_y, number)
+        for number, one in enumerate(earlier)
+        for dx, dy in steps
+        if (off_x := abs(blob.centre[0] - one.centre[0] - dx)) <= reach
+        and (off_y := abs(blob.centre[1] - one.centre[1] - dy)) <= reach
+        and blob.looks_like(one)
+    ]
+    return earlier[min(near)[1]] if near else None

@@ -41,6 +41,11 @@ class Travel:
         along, across = (x, y) if self.sideways else (y, x)
         return (self.length - along if self.direction in {"left", "up"} else along), across
 
+    def vector(self, distance: float) -> tuple[float, float]:
+        """What a distance along the belt is in the picture, x and y."""
+        signed = -distance if self.direction in {"left", "up"} else distance
+        return (signed, 0.0) if self.sideways else (0.0, signed)
+
     def along(self, box: Box) -> tuple[int, int]:
         """The rear and the front end of a box along the belt, in pixels."""
         start, size = (box.x, box.width) if self.sideways else (box.y, box.height)

@@ -1,10 +1,14 @@
 """The Finder sees what lies on the belt, where it lies, and nothing else."""
 
+from itertools import accumulate
+from typing import Any
+
 import numpy as np
 import pytest
 
 from edge.config import BeltSettings, Direction, ItemsSettings
 from edge.finder import Finder, Found
+from edge.outline import Outline, outlines
 from edge.records import Box, Frame
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
@@ -142,6 +146,33 @@ def test_two_items_that_meet_are_divided_and_said_to_touch() -> None:
         assert [one.touching for one in found] == [True, True]
         centres = sorted(one.box.centre[0] for one in found)
         assert centres == pytest.approx([40 + 12 * seq, 79 + 12 * seq], abs=4)
+
+
+@pytest.mark.parametrize("every", [(1,), (1, 3, 1, 2)], ids=["every picture", "pictures left out"])
+def test_on_a_fast_belt_too_what_looks_the_same_is_not_measured_at_every_picture(
+    every: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def counted(*window: Any) -> list[Outline]:
+        calls.append(seq)
+        return outlines(*window)
+
+    monkeypatch.setattr("edge.finder.outlines", counted)
+    belt, find = PaintedBelt(px_per_frame=45), finder()
+    items = [disc(start, y) for start in range(-4000, 600, 240) for y in (80, 180, 280)]
+    pictures = [seq for seq in range(80) if seq % sum(every) in accumulate((0, *every[:-1]))]
+    found = 0
+    for seq in pictures:
+        whole = [one for one in find.find(belt.frame(seq, *items)) if not (one.cut_entry or one.cut_exit)]
+        found += len(whole)
+        for one in whole:
+            assert (
+                min(off_by(one.box, start + 45 * seq + 0.5, one.box.centre[1]) for start in range(-4000, 600, 240)) <= 2
+            )
+    assert found > 5 * len(pictures)
+    # What comes in and goes out is measured at each, the rest at every FRESH-th picture.
+    assert len(calls) < found / 2
 
 
 def test_a_new_picture_size_starts_anew() -> None:
