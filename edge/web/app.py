@@ -16,7 +16,7 @@ from werkzeug.routing import IntegerConverter
 from edge.config import LineConfig
 from edge.web.album import Album
 from edge.web.arrival import MAX_BODY
-from edge.web.bodies import BadBody, read_body, read_json
+from edge.web.bodies import BadBody, query, read_body, read_json
 from edge.web.channel import to_json
 from edge.web.guard import Door, guard
 from edge.web.history import History
@@ -187,7 +187,8 @@ def _add_eyes(app: Flask, hub: Hub, config: LineConfig) -> None:
 def _add_history(app: Flask, history: History) -> None:
     @app.get("/history.json")
     def shift() -> ResponseReturnValue:
-        hours = request.args.get("hours", "8")
+        hours = query(request, "hours")
+        hours = "8" if hours is None else hours
         if hours not in {"1", "8", "24"}:
             raise BadBody(400, "hours must be 1, 8 or 24")
         return jsonify(history.shift(int(hours)))

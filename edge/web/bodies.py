@@ -89,6 +89,14 @@ def whole_number(text: str, most: int) -> int | None:
     return found if found is not None and found <= most else None
 
 
+def query(request: Request, key: str) -> str | None:
+    """What the address gives for a key; raises BadBody (400) where it gives two values, of which none is meant more."""
+    values = request.args.getlist(key)
+    if len(values) > 1:
+        raise BadBody(400, f"{key} is given more than once")
+    return values[0] if values else None
+
+
 def read_json(request: Request) -> Any:
     """The body as JSON; raises BadBody, 400 or 415, when it is not, nests too deep, or is not said to be JSON."""
     check_coding(request)
@@ -146,7 +154,7 @@ def _from_base64(text: Any, name: str) -> bytes:
 
 
 def _top(request: Request) -> int | None:
-    text = request.args.get("top")
+    text = query(request, "top")
     if text is None:
         return None
     top = whole_number(text, MAX_TOP)
@@ -156,7 +164,7 @@ def _top(request: Request) -> int | None:
 
 
 def _crop(request: Request) -> tuple[int, int, int, int] | None:
-    text = request.args.get("crop")
+    text = query(request, "crop")
     if text is None:
         return None
     if not re.fullmatch(CROP, text):

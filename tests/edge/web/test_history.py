@@ -83,6 +83,9 @@ def test_the_page_asks_for_the_shift_and_for_no_other_number_of_hours(tmp_path: 
     for hours in ("2", "8.0", "-1", "x", "", "08"):
         response = client.get(f"/history.json?hours={hours}")
         assert (response.status_code, response.get_json()) == (400, {"error": "hours must be 1, 8 or 24"})
+    for hours in ("hours=1&hours=8", "hours=8&hours=8"):
+        response = client.get(f"/history.json?{hours}")
+        assert (response.status_code, response.get_json()) == (400, {"error": "hours is given more than once"})
 
 
 def test_many_who_ask_cost_one_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
