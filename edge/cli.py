@@ -268,9 +268,9 @@ def _predict(options: argparse.Namespace) -> int:
             print(f"sortline: {error}", file=sys.stderr)
             status = 2
             continue
-        print(
-            json.dumps({"file": str(path), **answer(prediction, classifier, None, perf_counter() - start)}), flush=True
-        )
+        threshold = classifier.card.thresholds.get(prediction.label, 0.0)
+        found = answer(prediction, classifier, None, threshold, perf_counter() - start)
+        print(json.dumps({"file": str(path), **found}), flush=True)
     return status
 
 

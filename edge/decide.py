@@ -73,8 +73,12 @@ class Decider:
         floor, own = config.decide.min_confidence, config.decide.thresholds
         self._thresholds = {name: max(floor, own.get(name, card.thresholds.get(name, 0.0))) for name in card.classes}
 
+    def threshold_of(self, label: str) -> float:
+        """The least confidence at which a class is sorted, by the line's thresholds where they replace the card's."""
+        return self._thresholds[label]
+
     def knows(self, prediction: Prediction) -> bool:
-        """Whether one view is sure enough of itself, by the line's thresholds where they replace the card's."""
+        """Whether one view is sure enough of itself."""
         return not prediction.strange and prediction.confidence >= self._thresholds[prediction.label]
 
     def lane_of(self, prediction: Prediction) -> LaneSettings:

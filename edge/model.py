@@ -245,9 +245,16 @@ class Classifier:
             ) from None
 
 
-def answer(prediction: Prediction, classifier: Classifier, lane: str | None, latency_s: float) -> dict[str, Any]:
-    """A prediction as `sortline predict` prints it and `/predict` answers it."""
+def answer(
+    prediction: Prediction, classifier: Classifier, lane: str | None, threshold: float, latency_s: float
+) -> dict[str, Any]:
+    """A prediction as `sortline predict` prints it and `/predict` answers it.
+
+    threshold is the least confidence at which its class is sorted. reason and strange are a Decision's: what is
+    unknown is strange, or its confidence is below the threshold.
+    """
     card = classifier.card
+    known = not prediction.strange and prediction.confidence >= threshold
     return {
         "class": prediction.label,
         "confidence": round(prediction.confidence, 6),
@@ -255,6 +262,9 @@ def answer(prediction: Prediction, classifier: Classifier, lane: str | None, lat
             name: round(value, 6) for name, value in zip(card.classes, prediction.probabilities, strict=True)
         },
         "lane": lane,
+        "reason": "classified" if known else "unknown",
+        "strange": prediction.strange,
+        "threshold": threshold,
         "model": {"name": card.name, "version": card.version, "sha256": classifier.sha256},
         "latency_ms": round(latency_s * 1e3, 3),
     }

@@ -62,6 +62,9 @@ def _example(classes: tuple[str, ...], config: LineConfig) -> Schema:
         "confidence": 0.97,
         "probabilities": {name: 0.97 if name == classes[0] else rest for name in classes},
         "lane": config.lane_of(classes[0]).name,
+        "reason": "classified",
+        "strange": False,
+        "threshold": 0.5,
         "model": {"name": "parts", "version": "1", "sha256": "0" * 64},
         "latency_ms": 7.2,
     }

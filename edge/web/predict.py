@@ -52,14 +52,16 @@ class Predictor:
     def answer(self, asked: Asked) -> dict[str, Any]:
         """The answer to a call, from one inference; raises BadBody (422) or Overloaded."""
         predictions, seconds = self.workers.do(partial(self._classify, asked.uploads, asked.crop))
-        lanes = [self._decider.lane_of(prediction).name for prediction in predictions]
-        found = [answer(p, self.classifier, lane, seconds) for p, lane in zip(predictions, lanes, strict=True)]
-        answers = [_top(one, asked.top) for one in found]
+        answers = [_top(self._say(prediction, seconds), asked.top) for prediction in predictions]
         return {"predictions": answers} if asked.several else answers[0]
 
     def run(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Runs the model on uint8 [N, H, W, 3] when it is its turn, see `Classifier.run`; raises Overloaded."""
         return self.workers.do(lambda alone: self._model(alone).run(pixels))
+
+    def _say(self, prediction: Prediction, seconds: float) -> dict[str, Any]:
+        lane, threshold = self._decider.lane_of(prediction).name, self._decider.threshold_of(prediction.label)
+        return answer(prediction, self.classifier, lane, threshold, seconds)
 
     def _classify(
         self, uploads: list[Upload], crop: tuple[int, int, int, int] | None, alone: bool

@@ -24,12 +24,28 @@ def schemas() -> Schema:
         "Error": {"type": "object", "required": ["error"], "properties": {"error": text}},
         "Prediction": {
             "type": "object",
-            "required": ["class", "confidence", "probabilities", "lane", "model", "latency_ms"],
+            "required": [
+                "class",
+                "confidence",
+                "probabilities",
+                "lane",
+                "reason",
+                "strange",
+                "threshold",
+                "model",
+                "latency_ms",
+            ],
             "properties": {
                 "class": {**text, "description": "The most probable class"},
                 "confidence": {**share, "description": "Its probability, calibrated"},
                 "probabilities": {"type": "object", "additionalProperties": share},
                 "lane": {**text, "description": "Where the line would send it; the default lane when it is unsure"},
+                "reason": {
+                    "enum": ["classified", "unknown"],
+                    "description": "unknown is what is strange, or has a confidence below the threshold",
+                },
+                "strange": {"type": "boolean", "description": "Whether it is unlike anything trained on"},
+                "threshold": {**share, "description": "The least confidence at which the line sorts this class"},
                 "model": {
                     "type": "object",
                     "required": ["name", "version", "sha256"],

@@ -80,7 +80,9 @@ def test_predict_prints_a_json_line_a_picture_in_the_order_given(model: Path, tm
     assert done.returncode == 0, done.stderr
     answers = [json.loads(text) for text in done.stdout.splitlines()]
     assert [(Path(one["file"]).name, one["class"]) for one in answers] == [("b.png", "blue"), ("a.jpg", "red")]
-    assert set(answers[0]) == {"file", "class", "confidence", "probabilities", "lane", "model", "latency_ms"}
+    keys = {"class", "confidence", "probabilities", "lane", "reason", "strange", "threshold", "model", "latency_ms"}
+    assert set(answers[0]) == {"file", *keys}
+    assert (answers[0]["reason"], answers[0]["strange"], answers[0]["threshold"]) == ("classified", False, 0.0)
 
 
 def test_predict_names_a_wrong_picture_answers_the_others_and_exits_2(model: Path, tmp_path: Path) -> None:

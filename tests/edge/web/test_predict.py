@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import threading
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from edge.config import LineConfig
-from edge.model import Classifier
+from edge.model import Classifier, Novelty
 from edge.picture import decode_picture
 from edge.web import pictures, predict, workers
 from edge.web.app import MAX_BODY, create_app
@@ -20,6 +21,8 @@ from edge.web.bodies import MAX_PICTURES, Asked, Upload
 from edge.web.hub import Hub
 from edge.web.predict import Predictor
 from edge.web.workers import Overloaded, Workers
+from tests.edge.tiny_model import write_model
+from tests.edge.web import fake_line
 from tests.edge.web.conftest import painted
 
 PICTURE = painted("red")
@@ -138,6 +141,9 @@ def test_crop_looks_at_a_part_of_the_picture_only(client: FlaskClient) -> None:
         ("top=٣", 400),
         ("top=1000000", 400),
         ("top=", 400),
+        ("top=3&top=4", 400),
+        ("top=3&top=3", 400),
+        ("crop=0,0,5,5&top=1&crop=0,0,5,5", 400),
     ],
 )
 def test_a_parameter_that_cannot_be_is_refused_with_a_sentence(client: FlaskClient, query: str, status: int) -> None:
@@ -239,14 +245,48 @@ def test_a_name_in_an_error_is_short_and_printable(client: FlaskClient) -> None:
     assert error.isprintable()
 
 
-def test_an_unsure_picture_goes_to_the_default_lane(hub: Hub, line_config: LineConfig, tmp_path: Any) -> None:
-    from tests.edge.tiny_model import write_model
+def flat(blue: int, green: int, red: int) -> bytes:
+    """A PNG of one colour."""
+    return bytes(cv2.imencode(".png", np.full((40, 40, 3), (blue, green, red), np.uint8))[1])
 
-    model = Classifier(write_model(tmp_path / "m.onnx", thresholds={"red": 1.0, "green": 1.0, "blue": 1.0}), "cpu")
-    grey = bytes(cv2.imencode(".png", np.full((40, 40, 3), 120, np.uint8))[1])
-    with Predictor(model, line_config) as predictor:
-        client = create_app(hub, predictor, line_config).test_client()
-        assert client.post("/predict", data=grey, content_type="image/png").get_json()["lane"] == "rest"
+
+def asked_of(model: Path, config: LineConfig, picture: bytes) -> dict[str, Any]:
+    """What /predict of a line with this model says of a PNG."""
+    hub = Hub()
+    hub.set_facts(fake_line.facts(config))
+    with Predictor(Classifier(model, "cpu"), config) as predictor:
+        client = create_app(hub, predictor, config).test_client()
+        found = client.post("/predict", data=picture, content_type="image/png").get_json()
+    assert isinstance(found, dict)
+    return found
+
+
+def test_an_unsure_picture_goes_to_the_default_lane_and_the_answer_says_below_which_threshold(
+    line_config: LineConfig, tmp_path: Path
+) -> None:
+    model = write_model(tmp_path / "m.onnx", thresholds={"red": 1.0, "green": 1.0, "blue": 1.0})
+    found = asked_of(model, line_config, flat(120, 120, 120))
+    assert (found["lane"], found["reason"], found["strange"], found["threshold"]) == ("rest", "unknown", False, 1.0)
+    # The line's own threshold takes the place of the card's, and so it does here.
+    own = {"min_confidence": 0.25, "thresholds": dict.fromkeys(("red", "green", "blue"), 0.25)}
+    decide = line_config.decide.model_copy(update=own)
+    found = asked_of(model, line_config.model_copy(update={"decide": decide}), flat(120, 120, 120))
+    assert (found["reason"], found["strange"], found["threshold"]) == ("classified", False, 0.25)
+    assert found["lane"] == line_config.lane_of(found["class"]).name
+
+
+def test_a_picture_unlike_anything_trained_on_is_said_to_be_strange_and_not_only_unsure(
+    line_config: LineConfig, tmp_path: Path
+) -> None:
+    # Known pictures' features lie along an axis each, a pale one's beside them all, however sure its class is.
+    colours = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
+    novelty = Novelty.of(np.zeros(3), np.eye(3)[:, None], (0.05, 0.05, 0.05)).model_dump()
+    model = write_model(tmp_path / "m.onnx", colours, novelty=novelty)
+    found = asked_of(model, line_config, flat(0, 0, 255))
+    assert (found["class"], found["reason"], found["strange"], found["lane"]) == ("red", "classified", False, "left")
+    found = asked_of(model, line_config, flat(90, 90, 150))
+    assert (found["class"], found["reason"], found["strange"], found["lane"]) == ("red", "unknown", True, "rest")
+    assert found["confidence"] >= found["threshold"], "by its threshold alone it would have been sorted"
 
 
 def test_without_a_model_the_page_works_and_predict_says_why_not(hub: Hub, line_config: LineConfig) -> None:
