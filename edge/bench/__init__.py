@@ -15,7 +15,7 @@ from edge.bench.belt import measure as measure_belt
 from edge.bench.camera import measure as measure_camera
 from edge.bench.floats import FloatNetwork
 from edge.bench.line import measure as measure_line
-from edge.bench.machine import Others, describe
+from edge.bench.machine import Meanwhile, describe
 from edge.bench.model import measure as measure_model
 from edge.bench.predict import measure as measure_predict
 from edge.bench.preprocessing import measure as measure_preprocessing
@@ -103,7 +103,7 @@ def run_bench(
     screen.machine(about_machine, about_model)
     status = 0
     for name in names:
-        started, others = perf_counter(), Others()
+        started, meanwhile = perf_counter(), Meanwhile()
         try:
             with screen.progress(name) as say:
                 findings = SCENARIOS[name](Bench(model, card.classes, effort, say, against, items, floats))
@@ -112,12 +112,13 @@ def run_bench(
             content["scenarios"][name] = {"failed": str(error)}
             status = 1
         else:
-            share = others.share()
-            screen.findings(findings, share)
+            taken = meanwhile.taken()
+            screen.findings(findings, taken)
             content["scenarios"][name] = {
                 **findings.as_dict(),
                 "seconds": perf_counter() - started,
-                "others_share_of_machine": share,
+                "others_share_of_machine": taken.others if taken else None,
+                "host_share_of_machine": taken.host if taken else None,
             }
         if json_path is not None:
             _write(json_path, content)

@@ -15,7 +15,8 @@ MOST_A_SECOND = 30.0
 # What a diverter sweeps: its reach, and what passes it while it is out.
 REACH_MM, PULSE_MS = 20.0, 10.0
 MEAN_MM, SMALLEST_HALF_MM, SLACK_MM, LEAST_GAP_MM = 41.5, 12.0, 6.0, 6.0
-SMEAR_MM = 1.0  # a camera over a fast belt is given enough light for an exposure that smears no more
+# A camera over a fast belt is given enough light for an exposure that smears no more than this.
+SMEAR_MM, LONGEST_EXPOSURE_MS = 1.0, 1.0
 TO_THE_END_MM = 1200  # from where items come into the picture to the last diverter
 
 
@@ -36,6 +37,7 @@ class Cargo:
             "speed_mm_s": speed_mm_s,
             "rate": round(rate, 2),
             "min_gap_mm": round(max(gap_mm, LEAST_GAP_MM), 1),
+            "exposure_ms": round(min(SMEAR_MM / speed_mm_s * 1e3, LONGEST_EXPOSURE_MS), 3),
             "seed": 1,
         }
         # The first items need as long again to come to their ends.

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -38,18 +39,32 @@ def describe() -> dict[str, Any]:
     }
 
 
-class Others:
-    """What other programs take of the machine from now on: figures are only as good as this is small."""
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What others had of a machine, as shares (0 to 1) of all its cores' time.
+
+    others went to other programs. host is what the host of a virtual machine gave to somebody else while it
+    was wanted here (steal time): a thread that was set aside so comes late whatever its priority.
+    """
+
+    others: float
+    host: float
+
+
+class Meanwhile:
+    """What this program does not get of the machine from now on: figures are only as good as this is small."""
 
     def __init__(self) -> None:
         self._before = _use()
 
-    def share(self) -> float | None:
-        """The share (0 to 1) of all cores' time that went to them; this program's ended processes are its own."""
+    def taken(self) -> Taken | None:
+        """By whom, up to now; this program's ended processes are its own. None where the system does not say."""
         before, after = self._before, _use()
-        if before is None or after is None or after[1] <= before[1]:
+        if before is None or after is None or after.all <= before.all:
             return None
-        return min(max((after[0] - before[0]) / (after[1] - before[1]), 0.0), 1.0)
+        whole = after.all - before.all
+        shares = ((after.others - before.others) / whole, (after.host - before.host) / whole)
+        return Taken(*(min(max(share, 0.0), 1.0) for share in shares))
 
 
 def thread_cpu_s(thread: int, process: int | str = "self") -> float | None:
@@ -112,8 +127,16 @@ def _memory_mb() -> int | None:
     return None
 
 
-def _use() -> tuple[float, float] | None:
-    """Seconds of processor time, all cores together: in use by other programs, and in all."""
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """Seconds of processor time, all cores together: had by other programs, kept by the host, and in all."""
+
+    others: float
+    host: float
+    all: float
+
+
+def _use() -> _Use | None:
     text = _read(PROC / "stat")
     if text is None:
         return None
@@ -121,7 +144,8 @@ def _use() -> tuple[float, float] | None:
     seconds = [int(value) / os.sysconf("SC_CLK_TCK") for value in text.splitlines()[0].split()[1:9]]
     mine = os.times()
     own = mine.user + mine.system + mine.children_user + mine.children_system
-    return sum(seconds) - seconds[3] - seconds[4] - own, sum(seconds)
+    idle, host = seconds[3] + seconds[4], seconds[7]
+    return _Use(sum(seconds) - idle - host - own, host, sum(seconds))
 
 
 def _stat_cpu_s(path: Path) -> float | None:

@@ -10,8 +10,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from edge.bench.findings import Bar, Column, Figure, Findings, Table
+from edge.bench.machine import Taken
 
-QUIET = 0.05  # the share of the machine up to which other programs hardly show in the figures
+# The share of the machine up to which other programs hardly show in the figures; what the host keeps shows sooner.
+QUIET, HOST_QUIET = 0.05, 0.005
 WIDTH_OF_A_FILE = 120  # a pipe or a file has no width of its own
 
 
@@ -44,17 +46,22 @@ class Screen:
         with self._console.status(name) as status:
             yield lambda text: status.update(f"[bold]{name}[/]: {text}")
 
-    def findings(self, findings: Findings, others: float | None) -> None:
-        """Every table with its sentence, the bars, the notes, and the share of the machine that others took."""
+    def findings(self, findings: Findings, taken: Taken | None) -> None:
+        """Every table with its sentence, the bars, the notes, and what others took of the machine."""
         for table in findings.tables:
             self._table(table)
         for bar in findings.bars:
             self._bar(bar)
         for note in findings.notes:
             self._console.print(Text(note, style="dim"))
-        if others is not None:
-            style = "dim" if others < QUIET else "yellow"
-            self._console.print(Text(f"Other programs took {others:.0%} of the machine meanwhile.", style=style))
+        if taken:
+            self._taken("Other programs took", taken.others, QUIET)
+            if taken.host:
+                self._taken("The host of this virtual machine kept", taken.host, HOST_QUIET)
+
+    def _taken(self, who: str, share: float, quiet: float) -> None:
+        style = "dim" if share < quiet else "yellow"
+        self._console.print(Text(f"{who} {share:.1%} of the machine meanwhile.", style=style))
 
     def failed(self, name: str, error: Exception) -> None:
         """Says that a scenario could not be measured."""

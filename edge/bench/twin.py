@@ -8,11 +8,12 @@ as the machine can: the same code, the clock is passed in.
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edge.bench.findings import percentile
+from edge.bench.machine import Meanwhile
 from edge.bench.privileges import give_up_priority
 from edge.clock import Clock, MonotonicClock, VirtualClock
 from edge.config import LineConfig
@@ -39,6 +40,7 @@ class Report:
     every push that hit, how far the belt was past the ideal place for the item (negative: early), and
     fired_s how long after the moment at which the belt's true position asked for it a push was made; it is
     empty where the line is not told the true position (belt.position = "pictures", or a wrong speed).
+    host is the share of the machine that the host of a virtual machine kept meanwhile, None where nobody says.
     """
 
     seconds: float
@@ -57,6 +59,7 @@ class Report:
     off_mm: tuple[float, ...] = field(repr=False)
     fired_s: tuple[float, ...] = field(repr=False)
     mistakes: tuple[str, ...] = ()
+    host: float | None = None
 
     @property
     def sort_accuracy(self) -> float | None:
@@ -173,6 +176,7 @@ class LiveTwin:
             self._line = Line(LineConfig.parse(content, Path("the benchmark's line")))
             self._parts.callback(self._line.stop)
             set_memory_aside()
+            self._meanwhile = Meanwhile()
             self._line.start()
         except BaseException:
             self._parts.close()
@@ -193,7 +197,8 @@ class LiveTwin:
     def report(self) -> Report:
         """What became of the items, once the belt has ended."""
         _wait(self._line)
-        return report(self._line)
+        taken = self._meanwhile.taken()
+        return replace(report(self._line), host=taken.host if taken else None)
 
     def so_far(self) -> Report:
         """What became of the items that have come to their end already."""

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from edge.bench import SCENARIOS, Bench, fastest, live, oneitem, run_bench
-from edge.bench.cargo import Cargo, cargoes
+from edge.bench.cargo import SMEAR_MM, Cargo, cargoes
 from edge.bench.eager import Eager
 from edge.bench.findings import Bar, Column, Findings, Table, percentile
 from edge.bench.live import Stretch, belt, content
 from edge.bench.load import Clients
-from edge.bench.machine import Others, children, describe, process_cpu_s, proportional_mb, thread_cpu_s
+from edge.bench.machine import Meanwhile, Taken, children, describe, process_cpu_s, proportional_mb, thread_cpu_s
 from edge.bench.peer import Peer, PeerError
 from edge.bench.rival import Rival
 from edge.bench.screen import Screen
@@ -334,15 +334,41 @@ def test_the_machine_is_described_so_that_runs_can_be_compared() -> None:
 def test_what_this_programs_ended_parts_have_used_is_not_counted_as_others() -> None:
     if not Path("/proc/stat").exists():
         pytest.skip("needs Linux's /proc")
-    others, started, before = Others(), time.monotonic(), sum(os.times()[:4])
+    meanwhile, started, before = Meanwhile(), time.monotonic(), sum(os.times()[:4])
     with Peer("a part", Part) as part:
         part.call("work", seconds=0.5, timeout_s=60)
     own = sum(os.times()[:4]) - before
     machine = (time.monotonic() - started) * (os.cpu_count() or 1)
-    share = others.share()
+    taken = meanwhile.taken()
     assert own > 0.4
-    assert share is not None
-    assert 0 <= share <= 1 - own / machine + 0.05
+    assert taken is not None
+    assert 0 <= taken.others <= 1 - own / machine + 0.05
+
+
+@pytest.mark.parametrize("speed_mm_s", [500, 1000, 2000, 3000])
+def test_the_benchmarks_belts_smear_by_as_little_as_its_table_says(speed_mm_s: float) -> None:
+    sim = Cargo("parts", Path("parts.onnx"), (), {}).sim(speed_mm_s, 1.0)
+    assert sim["exposure_ms"] * 1e-3 * speed_mm_s == pytest.approx(min(SMEAR_MM, speed_mm_s * 1e-3), abs=0.01)
+
+
+def test_what_the_host_of_a_virtual_machine_keeps_is_told_from_what_programs_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick = os.sysconf("SC_CLK_TCK")
+
+    def seconds(user: int, idle: int, steal: int) -> None:
+        fields = (user, 0, 0, idle, 0, 0, 0, steal, 0, 0)
+        (tmp_path / "stat").write_text(f"cpu  {' '.join(str(tick * one) for one in fields)}\ncpu0 1 2 3\n")
+
+    monkeypatch.setattr("edge.bench.machine.PROC", tmp_path)
+    monkeypatch.setattr(os, "times", lambda: os.times_result((0.0,) * 5))
+    seconds(1000, 1000, 10)
+    meanwhile = Meanwhile()
+    assert meanwhile.taken() is None  # nothing has passed yet
+    seconds(1030, 1060, 20)
+    assert meanwhile.taken() == Taken(others=0.3, host=0.1)
+    (tmp_path / "stat").unlink()
+    assert meanwhile.taken() is None
 
 
 def test_what_a_process_takes_of_the_machine_can_be_read() -> None:
