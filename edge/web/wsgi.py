@@ -55,8 +55,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             sockinfo=(listening.family, listening.type, listening.proto, listening.getsockname()),
             threads=threads,
             ident=None,
-            connection_limit=MAX_CONNECTIONS,
-            channel_timeout=IDLE_S,
+            connection_limit=MAX_CONNECTIONS + 3,  # its own two are counted too, and a newcomer for whom room is made
             cleanup_interval=LOOK_EVERY_S,
             recv_bytes=1 << 16,
             inbuf_overflow=SMALL_BODY,
@@ -84,6 +83,30 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         """Serves until `end` is called."""
         while not self.over:
             wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
+
+    def readable(self) -> bool:
+        """Whether a newcomer is let in: while there is a place for it, or one that can be made."""
+        takes: bool = super().readable()
+        full = takes and len(self.active_channels) >= MAX_CONNECTIONS
+        return takes and not (full and self._waited_for_longest() is None)
+
+    def handle_accept(self) -> None:
+        """Lets a newcomer in; where all places are taken, the connection that is waited for longest makes room.
+
+        So connections that begin and do not go on hold nobody up, however many they are, and who has asked gets its
+        answer. It is closed once the newcomer is there: its number would be the newcomer's else, for whom what has
+        just been heard of the old one would be taken.
+        """
+        super().handle_accept()
+        if not self.over and len(self.active_channels) > MAX_CONNECTIONS:
+            longest = self._waited_for_longest()
+            if longest is not None:
+                longest.close_now()
+
+    def _waited_for_longest(self) -> "_Channel | None":
+        now = time.time()
+        waits = {one: waited for one in self.active_channels.values() if (waited := one.waited(now)) is not None}
+        return max(waits, key=lambda one: waits[one][0], default=None)
 
     def end(self, for_good: bool = False) -> None:
         """Makes `run` return soon; any thread and any signal's handler may call it, and more than once.
@@ -130,7 +153,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         """Called every LOOK_EVERY_S seconds: ends connections that idle, dawdle or do not take their answer."""
         for channel in list(self.active_channels.values()):
             channel.end_if_overdue(now)
-        super().maintenance(now)
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -213,25 +235,41 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             self._since = time.time()
         return done
 
-    def end_if_overdue(self, now: float) -> None:
-        """Closes a connection whose client takes too long to send, or to read; waitress' own clock is time.time."""
+    def waited(self, now: float) -> tuple[float, float] | None:
+        """How long its client has been waited for, and how long it may be, in seconds; None while the client waits.
+
+        now is by waitress' own clock, time.time.
+        """
         if self._lingers_since:
-            overdue = now - self._lingers_since > LINGER_S
-        elif self.total_outbufs_len:
-            overdue = now - self.last_activity > UNREAD_S
-        elif self.request is not None:
-            most_s = ARRIVAL_S + self.request.body_bytes_received / ARRIVAL_BYTES_S
-            overdue = now - self._since > most_s or now - self.last_activity > IDLE_S
-            if overdue and not self.requests:
-                self._refuse(Late(""))
-                return
-        else:
-            # Nothing has come at all since the connection was made, or since the last answer.
-            overdue = not self.requests and now - max(self._since, self.last_activity) > IDLE_S
-        if overdue:
-            self.still_sending = False
-            self.will_close = True
-            self._shutdown(socket.SHUT_RDWR)
+            return now - self._lingers_since, LINGER_S
+        if self.total_outbufs_len:
+            return now - self.last_activity, UNREAD_S
+        if self.request is not None:
+            # What comes at the rate that is asked for is not waited for, nor does it buy a pause beyond IDLE_S.
+            behind_s = now - self._since - self.request.body_bytes_received / ARRIVAL_BYTES_S
+            return max(behind_s, now - self.last_activity - IDLE_S + ARRIVAL_S), ARRIVAL_S
+        if self.requests:
+            return None
+        # Nothing has come at all since the connection was made, or since the last answer.
+        return now - max(self._since, self.last_activity), IDLE_S
+
+    def end_if_overdue(self, now: float) -> None:
+        """Closes a connection whose client takes too long to send, or to read."""
+        waited = self.waited(now)
+        if waited is None or waited[0] <= waited[1]:
+            return
+        arriving = self.request is not None and not self._lingers_since and not self.total_outbufs_len
+        if arriving and not self.requests:
+            self._refuse(Late(""))
+            return
+        self.still_sending = False
+        self.will_close = True
+        self._shutdown(socket.SHUT_RDWR)
+
+    def close_now(self) -> None:
+        """Ends the connection, whatever is under way on it."""
+        self.still_sending = False
+        self.handle_close()
 
     def readable(self) -> bool:
         return bool(self._lingers_since) or (not self._heard_out and super().readable())
