@@ -14,8 +14,10 @@ import numpy as np
 
 from edge.errors import PictureError
 from edge.picture import SUFFIXES
+from edge.plain import plain
 from training.errors import DatasetError, InputError
 from training.reading import read_header
+from training.spelling import unfit
 
 PartName = Literal["train", "val", "test"]
 PARTS: tuple[PartName, ...] = ("train", "val", "test")
@@ -121,6 +123,8 @@ def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tup
     for folder in folders:
         if legible(folder.name) != folder.name:
             raise DatasetError(f"{legible(str(folder))}: {NOT_UTF8}")
+        if why := unfit(folder.name):
+            raise DatasetError(f"{plain(str(folder))}: cannot be the name of a class: {why}; rename the folder")
         found = 0
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(root).as_posix()

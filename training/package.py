@@ -13,17 +13,24 @@ from edge.model import FORMAT, METADATA_KEY, Classifier, ModelCard, Resize
 from training.errors import InputError
 from training.export import Front, dress, with_card
 from training.files import write_atomically
+from training.spelling import unfit
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
     """The class names of a text file, one a line in the order of the model's outputs."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").split("\n")  # and at nothing else that may hide in a line
     except FileNotFoundError:
         raise InputError(f"{path}: no such file of labels") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from None
-    labels = tuple(line.strip() for line in lines if line.strip())
+    named = {number: line.strip(" \t") for number, line in enumerate(lines, 1) if line.strip(" \t")}
+    for number, label in named.items():
+        if why := unfit(label):
+            raise InputError(
+                f"{path}: line {number} names the class {label!r}, which cannot be the name of a folder: {why}"
+            )
+    labels = tuple(named.values())
     if len(labels) < 2:
         raise InputError(f"{path}: must name at least two classes, one a line; it names {len(labels)}")
     if len(set(labels)) != len(labels):

@@ -207,6 +207,8 @@ def broken(root: Path, how: str) -> Path:
     elif how == "no readable class":
         for path in (root / "square").iterdir():
             path.write_bytes(b"")
+    elif how == "a name that cannot be seen":
+        (root / "square").rename(root / "squ\u202eare")
     elif how == "a stranger beside train":
         write_pictures(root / "train", {"disc": 12, "square": 12})
     elif how == "an unknown class in test":
@@ -227,6 +229,7 @@ def broken(root: Path, how: str) -> Path:
         ("few", "class 'square' has 3 readable pictures to train on; at least 5"),
         ("empty class", "stripe: has no picture in it; add some, or remove the folder"),
         ("no readable class", "no picture of class 'square' can be read"),
+        ("a name that cannot be seen", r"squ\\u202eare: cannot be the name of a class: it holds U\+202E, which cannot"),
         ("a stranger beside train", "has 'disc' beside a train folder"),
         ("an unknown class in test", "test has a class 'stripe' which train does not have"),
     ],

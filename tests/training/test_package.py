@@ -241,3 +241,37 @@ def test_labels_are_read_a_line_a_class_and_must_differ(tmp_path: Path) -> None:
             read_labels(path)
     with pytest.raises(InputError, match="no such file of labels"):
         read_labels(tmp_path / "none.txt")
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("../a", "holds a /"),
+        (".hidden", "begins with a dot"),
+        ("__pycache__", "begins with two underscores"),
+        ("a/b", "holds a /"),
+        ("a\\b", "holds a \\"),
+        ("a\0b", "holds U+0000, which cannot be seen"),
+        ("a\x1b[2Jb", "holds U+001B, which cannot be seen"),
+        ("a\u202eb", "holds U+202E, which cannot be seen"),
+        ("a\u2028b", "holds U+2028, which cannot be seen"),
+        ("a\x85b", "holds U+0085, which cannot be seen"),
+        ("a\ufeffb", "holds U+FEFF, which cannot be seen"),
+        ("\u00fc" * 128, "is longer than 255 bytes"),
+    ],
+)
+def test_a_label_that_cannot_name_a_folder_is_refused_with_its_line(label: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(f"bolt\n\n{label}\nwasher\n", "utf-8")
+    with pytest.raises(InputError) as caught:
+        read_labels(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: line 3 names the class ")
+    assert f", which cannot be the name of a folder: it {says}" in said
+    assert said.isprintable()
+
+
+def test_labels_of_other_systems_and_scripts_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_bytes("\ufeffbolt, M8\r\n\u0645\u06cc\u200c\u062e\r\n\u30ca\u30c3\u30c8\u3000\u5927\r\n".encode())
+    assert read_labels(path) == ("bolt, M8", "\u0645\u06cc\u200c\u062e", "\u30ca\u30c3\u30c8\u3000\u5927")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from edge.plain import is_unseen
 from training.errors import DatasetError, InputError
 from training.files import whole_or_not_at_all, write_atomically
 from training.importing.archive import opened
@@ -234,7 +235,8 @@ def spellings(counts: Mapping[str, int], before: Mapping[str, set[str]] | None =
 
 def _folder(label: str) -> str:
     """A class's name as the name of a folder; empty where it cannot be one."""
-    name = re.sub(r"[/\\\0-\x1f\x7f:*?\"<>|]+", "-", label.strip()).strip()
+    seen = "".join("/" if is_unseen(char) else char for char in label.strip())
+    name = re.sub(r"[/\\:*?\"<>|]+", "-", seen).strip()
     return "" if name.startswith((".", "__")) or not name.strip("-") or len(name.encode()) > LONGEST_NAME else name
 
 
