@@ -44,6 +44,23 @@ def test_pairs_among_what_was_learnt_do_not_pass_for_the_usual_size(seed: int) -
 
 
 @pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("count", [5, 11, 40])
+def test_pairs_do_not_pass_for_the_usual_size_even_where_most_were_pairs(count: int, seed: int) -> None:
+    rng = np.random.default_rng([count, seed])
+    # Three in five are pairs, with another one of their class or with something larger.
+    areas = [600 * rng.normal(1, 0.05) * ((2 + rng.random()) if n % 5 < 3 else 1) for n in range(count)]
+    assert not learnt(areas).fits("nut", 600 * (1.9 + rng.random()))
+    assert learnt(areas).fits("nut", 600 * rng.normal(1, 0.05))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_scraps_among_what_was_learnt_do_not_make_everything_too_large(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    areas = [100.0, 110.0, *(600 * rng.normal(1, 0.05, 40)).tolist()]
+    assert learnt(areas).fits("nut", 650)
+
+
+@pytest.mark.parametrize("seed", range(10))
 def test_a_class_whose_items_differ_much_in_size_keeps_nearly_all_of_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     areas = np.clip(rng.normal(1, 0.25, 300), 0.3, None) * 5000
