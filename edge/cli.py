@@ -29,6 +29,7 @@ from edge.errors import (
 )
 from edge.files import check_writable, write_whole
 from edge.logs import log_to_screen
+from edge.plain import plain
 
 DEMO_SECONDS = 20.0
 LATE_KEYS = ("journal.", "belt.", "items.", "outputs.", "the photo-eye")  # what begins a sentence without the file
@@ -37,7 +38,7 @@ WRONG_INPUT = (ConfigError, ModelError, PictureError)
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(plain(f"{self.prog}: {message} (see {self.prog} --help)", "\n"), file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SortlineError as error:
         if options.debug:
             raise
-        print(f"sortline: {error}", file=sys.stderr)
+        print(plain(f"sortline: {error}", "\n"), file=sys.stderr)
         return 2 if isinstance(error, WRONG_INPUT) else 1
     except KeyboardInterrupt:
         print("sortline: interrupted", file=sys.stderr)
@@ -218,7 +219,7 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
 def _note(text: str) -> None:
     """A word on the way. A log file on a full disk must not keep the line from sorting."""
     with suppress(OSError):
-        print(f"sortline: {text}", file=sys.stderr, flush=True)
+        print(plain(f"sortline: {text}"), file=sys.stderr, flush=True)
 
 
 def _watch(line: Any, stop: threading.Event, seconds: float) -> None:
@@ -238,7 +239,7 @@ def _check(options: argparse.Namespace) -> int:
     print_checks(results)
     failed = [result.part for result in results if not result.ok]
     if failed:
-        print(f"sortline: {options.config}: {', '.join(failed)} failed", file=sys.stderr)
+        print(plain(f"sortline: {options.config}: {', '.join(failed)} failed"), file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -265,7 +266,7 @@ def _predict(options: argparse.Namespace) -> int:
         try:
             prediction = classify_files(classifier, [(str(path), read_bytes(path))])[0]
         except PictureError as error:
-            print(f"sortline: {error}", file=sys.stderr)
+            print(plain(f"sortline: {error}"), file=sys.stderr)
             status = 2
             continue
         threshold = classifier.card.thresholds.get(prediction.label, 0.0)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO, cast
 
+from edge.plain import plain
+
+_WRITTEN = "\n\r\t\x1b"  # what is meant on a screen: line ends, tables, and the escapes of their colours
+
 
 class SortlineError(Exception):
     """The base of all of them; its text is one sentence for the reader of the screen."""
@@ -44,14 +48,14 @@ class ReaderGone(BrokenPipeError):
 
 
 class _Screen:
-    """Standard output whose refusal is a ScreenError, or a ReaderGone."""
+    """Standard output whose refusal is a ScreenError, or a ReaderGone; names on it are written out (edge.plain)."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(text)
+            return self._stream.write(plain(text, _WRITTEN))
         except OSError as error:
             raise _refused(error) from None
 

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
@@ -24,6 +25,7 @@ from edge.logs import IncidentLog
 from edge.model import Classifier
 from edge.outputs import Output
 from edge.permit import Permit
+from edge.plain import plain
 from edge.records import Actuation, Decision, Incident, Outcome, Scope
 from edge.sink import Trouble
 from edge.web.side import WebSide
@@ -127,6 +129,8 @@ class Herald:
 
     def incident(self, incident: Incident) -> None:
         """Counts, logs, journals and shows one unusual event; its end is none of its own."""
+        # Its words are for people, and may hold the name of a file, a device or a class.
+        incident = replace(incident, cause=plain(incident.cause), action=plain(incident.action))
         if not incident.recovered:
             with self._counting:
                 self.incidents[incident.name] += 1

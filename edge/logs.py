@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from edge.plain import plain
 from edge.records import Incident
 
 LINES_WAITING = 2000
@@ -31,6 +32,13 @@ class _DropWhenFull(logging.handlers.QueueHandler):
             return
 
 
+class _Plain(logging.Formatter):
+    """A message is one line, in which all can be seen; a traceback behind it keeps its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return plain(super().formatMessage(record))
+
+
 @contextmanager
 def log_to_screen(debug: bool) -> Iterator[None]:
     """Sends the program's log to stderr while the block runs; with debug, all of it, and what libraries complain of."""
@@ -38,7 +46,7 @@ def log_to_screen(debug: bool) -> Iterator[None]:
     heard = [log, *([logging.getLogger("pymodbus")] if debug else [])]
     waiting: queue.Queue[logging.LogRecord] = queue.Queue(LINES_WAITING)
     screen = logging.StreamHandler(sys.stderr)
-    screen.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+    screen.setFormatter(_Plain("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
     listener = logging.handlers.QueueListener(waiting, screen)
     handler = _DropWhenFull(waiting)
     for one in heard:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from edge.plain import plain
 
 if TYPE_CHECKING:
     from edge.camera.attached import CameraMode
@@ -13,9 +16,16 @@ if TYPE_CHECKING:
     from edge.replay import Replay
 
 
+class Terminal(Console):
+    """The terminal, or another stream, with names in its texts and tables written out (edge.plain)."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(plain(text, "\n"), **how)
+
+
 def print_summary(summary: dict[str, Any]) -> None:
     """The closing table of `run` and `demo`."""
-    console = Console()
+    console = Terminal()
     outcomes, reasons = summary["outcomes"], summary["reasons"]
     lanes = Table(title="Lanes", title_justify="left", box=None, pad_edge=False, header_style="bold")
     truth = summary.get("simulated")
@@ -24,7 +34,7 @@ def print_summary(summary: dict[str, Any]) -> None:
     for name, lane in summary["lanes"].items():
         classes = ", ".join(f"{label} {count}" for label, count in sorted(lane["classes"].items()))
         shares = [_share(truth["lanes"][name][key]) for key in ("purity", "yield")] if truth else []
-        lanes.add_row(name, str(lane["items"]), *shares, classes)
+        lanes.add_row(escape(name), str(lane["items"]), *shares, escape(classes))
     console.print()
     console.print(lanes)
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -60,33 +70,35 @@ def print_checks(results: "Sequence[Check]") -> None:
             result.part,
             escape(result.text),
         )
-    Console().print(table)
+    Terminal().print(table)
 
 
 def print_cameras(modes: Sequence["CameraMode"]) -> None:
     """The table of `sortline cameras`."""
     if not modes:
-        Console().print("no camera is attached; network cameras are named by their address in camera.source")
+        Terminal().print("no camera is attached; network cameras are named by their address in camera.source")
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("camera.source", "name", "format", "size", "fps"):
         table.add_column(heading)
     for mode in modes:
         fps = f"{mode.fps:g}" if mode.fps else "-"
-        table.add_row(escape(str(mode.source)), escape(mode.name), mode.fourcc, f"{mode.width}x{mode.height}", fps)
-    Console().print(table)
+        table.add_row(
+            escape(str(mode.source)), escape(mode.name), escape(mode.fourcc), f"{mode.width}x{mode.height}", fps
+        )
+    Terminal().print(table)
 
 
 def print_replay(result: "Replay") -> None:
     """The table of `sortline replay`."""
-    console = Console()
+    console = Terminal()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("item", "frame", *result.models):
-        table.add_column(heading)
+        table.add_column(escape(heading))
     shown = result.differing if len(result.models) > 1 else result.pairs
     for first, second in shown:
         says = [f"{d.label or '-'} {d.confidence:.3f} -> {d.lane} ({d.reason})" for d in (first, second) if d]
-        table.add_row(str(first.item_id), str(first.frame_seq), *says)
+        table.add_row(str(first.item_id), str(first.frame_seq), *map(escape, says))
     if shown:
         console.print(table)
     if len(result.models) > 1:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from edge import __version__
 from edge.errors import ConfigError, ModelError, PictureError, ReaderGone, SortlineError, screen_errors
+from edge.plain import plain
 from training.arguments import whole_from
 from training.commands import models, pictures, train
 from training.errors import InputError
@@ -26,7 +27,7 @@ FAMILIES = (train, models, pictures)
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        print(plain(f"{self.prog}: {message} (see {self.prog} --help)", "\n"), file=sys.stderr)
         raise SystemExit(2)
 
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SortlineError as error:
         if options.debug:
             raise
-        print(f"sortline-train: {error}", file=sys.stderr)
+        print(plain(f"sortline-train: {error}", "\n"), file=sys.stderr)
         return 2 if isinstance(error, WRONG_INPUT) else 1
     except ModuleNotFoundError as error:
         if options.debug or (error.name or "").partition(".")[0] in {"edge", "training"}:

@@ -8,8 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edge.screen import Terminal
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def progress_bars(silent: bool = False) -> Progress:
     """
     columns: tuple[ProgressColumn, ...] = (TextColumn("{task.description}"), BarColumn())
     columns += (TextColumn("{task.percentage:.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True, quiet=silent), transient=True, disable=silent)
+    return Progress(*columns, console=Terminal(stderr=True, quiet=silent), transient=True, disable=silent)
 
 
 def _keep_freed_memory() -> None:

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
 from edge.bench.findings import Bar, Column, Figure, Findings, Table
 from edge.bench.machine import Taken
+from edge.plain import plain
+from edge.screen import Terminal
 
 # The share of the machine up to which other programs hardly show in the figures; what the host keeps shows sooner.
 QUIET, HOST_QUIET = 0.05, 0.005
@@ -21,7 +22,7 @@ class Screen:
     """Writes to standard output; progress is a line that changes on a terminal, else lines on standard error."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False)
+        self._console = Terminal(highlight=False)
         if not self._console.is_terminal:
             self._console.width = WIDTH_OF_A_FILE
 
@@ -53,7 +54,7 @@ class Screen:
         for bar in findings.bars:
             self._bar(bar)
         for note in findings.notes:
-            self._console.print(Text(note, style="dim"))
+            self._console.print(Text(plain(note), style="dim"))
         if taken:
             self._taken("Other programs took", taken.others, QUIET)
             if taken.host:
@@ -66,21 +67,21 @@ class Screen:
     def failed(self, name: str, error: Exception) -> None:
         """Says that a scenario could not be measured."""
         self._console.print()
-        self._console.print(Text(f"{name} could not be measured: {error}", style="bold red"))
+        self._console.print(Text(plain(f"{name} could not be measured: {error}"), style="bold red"))
 
     def _table(self, table: Table) -> None:
         grid = Grid(box=None, pad_edge=False, header_style="bold")
         for column in table.columns:
             grid.add_column(
-                Text(f"{column.heading}\n{column.unit}"),
+                Text(plain(f"{column.heading}\n{column.unit}", "\n")),
                 justify="left" if any(isinstance(row[column.key], str) for row in table.rows) else "right",
                 overflow="fold",
             )
         for row in table.rows:
-            grid.add_row(*(Text(_shown(row[column.key], column)) for column in table.columns))
+            grid.add_row(*(Text(plain(_shown(row[column.key], column))) for column in table.columns))
         self._console.print()
-        self._console.print(Text(table.title, style="bold"))
-        self._console.print(Text(table.how, style="dim"))
+        self._console.print(Text(plain(table.title), style="bold"))
+        self._console.print(Text(plain(table.how, "\n"), style="dim"))
         self._console.print(grid)
 
     def _bar(self, bar: Bar) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from edge.errors import SortlineError
+from edge.plain import plain
 from edge.simulator.dataset import draw
 
 
@@ -21,9 +22,9 @@ def main(words: list[str] | None = None) -> int:
     try:
         written = draw(given.out, given.per_class, given.seed, given.size, given.foreign, given.items)
     except (SortlineError, OSError) as error:
-        print(error, file=sys.stderr)
+        print(plain(str(error), "\n"), file=sys.stderr)
         return 1
-    print(f"{given.out}: " + ", ".join(f"{label} {count}" for label, count in written.items()))
+    print(plain(f"{given.out}: " + ", ".join(f"{label} {count}" for label, count in written.items())))
     return 0
 
 

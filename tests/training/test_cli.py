@@ -278,3 +278,21 @@ def test_an_answer_that_finds_no_room_on_a_full_disk_is_told_in_one_sentence(
         assert main(["networks"]) == 1
     said = "sortline-train: standard output cannot be written (No space left on device)\n"
     assert capsys.readouterr().err == said
+
+
+def test_names_with_what_cannot_be_seen_are_written_out_on_the_screen_and_on_the_page(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    turned, seen = "torn\u202egpj.exe", "torn\\u202egpj.exe"
+    pictures = write_pictures(tmp_path / "pictures", dict.fromkeys(SHAPES, 10))
+    (pictures / "disc" / f"{turned}.jpg").write_bytes(b"\xff\xd8 torn")
+    page = tmp_path / "audit.html"
+    words = ["audit", str(pictures), "--skip-labels", "--report", str(page), *ONE]
+    assert main(words) == 1
+    assert main(["split", str(pictures), str(tmp_path / "out")]) == 0
+    assert main(["split", str(tmp_path / turned), str(tmp_path / "none")]) == 2
+    shown = capfd.readouterr()
+    assert f"left out: disc/{seen}.jpg" in shown.err
+    assert f"{seen}: no such folder" in shown.err
+    assert seen in page.read_text()
+    assert "\u202e" not in shown.out + shown.err + page.read_text()

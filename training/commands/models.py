@@ -4,8 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
+from edge.screen import Terminal
 from training.arguments import AddCommand, onnx_file, output_file, whole_from
 from training.commands.options import promise_options, promises_of
 from training.errors import InputError
@@ -89,7 +88,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.json:
             write_atomically(options.json, evaluation.to_json().encode())
     for table in evaluation_tables(evaluation):
-        Console().print(table)
+        Terminal().print(table)
     if options.report:
         print(f"{options.report}: the report; its figures: {options.report.with_suffix('.json')}")
 
@@ -103,7 +102,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         promises = Promises.model_validate(promises_of(options))
         card = calibrate(options.model, options.dataset, out, promises, progress)
     for line in promise_lines(card):
-        Console().print(line, soft_wrap=True, highlight=False)
+        Terminal().print(line, soft_wrap=True, highlight=False)
     pictures = card.calibration["pictures"]
     if pictures < FEWEST:
         print(f"note: {pictures} pictures say little of what a line meets; give it some hundreds", file=sys.stderr)

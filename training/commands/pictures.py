@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-
+from edge.screen import Terminal
 from training.arguments import GROUP_HELP, AddCommand, between, output_file, whole_from
 from training.errors import TrainingError
 from training.session import progress_bars, quiet_decoders, session
@@ -81,10 +80,10 @@ def _import(options: argparse.Namespace) -> None:
             video=options.video,
             rename=dict(options.rename),
         )
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    console = Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False)
     for line in left_out_lines(made):
         console.print(line)
-    Console().print(imported_table(made))
+    Terminal().print(imported_table(made))
     print(
         f"{options.out}: {len(made.written)} pictures from {made.format}, {len(made.left_out)} left out; "
         f"all of it in {options.out / 'import.json'}"
@@ -106,9 +105,9 @@ def _audit(options: argparse.Namespace) -> None:
             write_atomically(options.json, found.to_json().encode())
         if options.report:
             write_atomically(options.report, render(found, options.command, progress).encode())
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = Terminal(soft_wrap=True, highlight=False, markup=False)
     for note in found.notes:
-        Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {note}")
+        Terminal(stderr=True, soft_wrap=True, highlight=False, markup=False).print(f"note: {note}")
     console.print(audit_table(found))
     if options.report:
         print(f"{options.report}: the pictures in question")

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.progress import Progress
 
+from edge.screen import Terminal
 from training.arguments import GROUP_HELP, AddCommand, between, key_value, onnx_file, side, whole_from
 from training.commands.options import limit_options, limits_of, promise_options, promises_of
 from training.errors import InputError
@@ -148,10 +148,10 @@ def _build(options: argparse.Namespace) -> None:
             page = out.with_suffix(".html")
             _report(options, run, out, run.fp32 if shipped == "int8" else run.int8, progress)
         tracker.model(out, {key: float(value) for key, value in card.test[shipped].items()})
-    Console().print(candidates_table(card))
+    Terminal().print(candidates_table(card))
     for line in promise_lines(card):
-        Console().print(line, soft_wrap=True, highlight=False)
-    Console().print(comparison_table(scores, shipped, card.test["pictures"]))
+        Terminal().print(line, soft_wrap=True, highlight=False)
+    Terminal().print(comparison_table(scores, shipped, card.test["pictures"]))
     size, seconds = out.stat().st_size / 1e6, time.perf_counter() - started
     print(f"{out}: {shipped}, {size:.2f} MB, in {seconds:.0f} s; report {page}, run folder {folder}")
 
@@ -188,7 +188,7 @@ def _export(options: argparse.Namespace) -> None:
         path = run.export()
         lines = promise_lines(Classifier(path, provider="cpu").card)
     for line in lines:
-        Console().print(line, soft_wrap=True, highlight=False)
+        Terminal().print(line, soft_wrap=True, highlight=False)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, answers as torch does")
 
 
@@ -199,7 +199,7 @@ def _quantize(options: argparse.Namespace) -> None:
 
         limits = limits_of(options)
         path, card = Run.open(options.folder, progress).quantize(limits, options.aware)
-    Console().print(candidates_table(card))
+    Terminal().print(candidates_table(card))
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, {card.quantization['calibration']}; {_ships(card)}")
 
 

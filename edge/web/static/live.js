@@ -30,18 +30,6 @@ const ADVICE_FOR = {
 const $ = (id) => document.getElementById(id);
 const line = { facts: null, state: null, incidents: new Map(), arrived: 0 };
 
-function make(tag, className, text) {
-  const element = document.createElement(tag);
-  if (className) element.className = className;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-// Writes a text only when it has changed, so a screen reader and the browser rest in between.
-function write(element, text) {
-  if (element.textContent !== String(text)) element.textContent = text;
-}
-
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const percent = (share, digits = 1) => (share === null || share === undefined ? "–" : (100 * share).toFixed(digits));
 const known = (value, digits) => (typeof value === "number" ? value.toFixed(digits) : "–");
@@ -134,7 +122,7 @@ function showHealth(health) {
       list.append(entry);
     }
     entry.dataset.ok = part.ok;
-    entry.title = part.text;
+    entry.title = plain(part.text);
     write(entry, part.ok ? words(name) : `${words(name)} failing`);
   }
 }

@@ -12,7 +12,7 @@ const model = {
   facts({ model: runs, shadow }) {
     if (!runs) return;
     write($("model-name"), `${runs.name} ${runs.version}, on ${runs.provider}`);
-    write($("model-file"), `SHA-256 ${runs.sha256}${runs.why ? `\n${runs.why}` : ""}`);
+    write($("model-file"), `SHA-256 ${runs.sha256}${runs.why ? `\n${runs.why}` : ""}`, "\n");
     $("shadow").hidden = !shadow;
     if (shadow) model.shadow();
   },
