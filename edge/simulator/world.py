@@ -140,6 +140,7 @@ class World:
         self._lanes: dict[str, Lane] = {}
         self._default = ""
         self._taken: dict[int, str] = {}
+        self._taken_at: dict[int, float] = {}
         self._pushes: deque[Push] = deque(maxlen=KEPT)
         self._pushed = self._pushed_wrong = 0
         self._outcomes: Counter[tuple[str, str, str]] = Counter()
@@ -191,7 +192,8 @@ class World:
             self._extend(position + half + reach)
             low = bisect_left(self._places_mm, position - half - reach)
             high = bisect_left(self._places_mm, position + half + reach)
-            near = self._items[low:high]
+            # What was pushed off does not come back with a belt that runs backwards.
+            near = [item for item in self._items[low:high] if self._taken_at.get(item.id, inf) > at]
         return [item for item in near if abs(item.item_mm - position) < half + item.along_mm / 2]
 
     def centre_px(self, item: TrueItem, at: float) -> tuple[float, float]:
@@ -261,7 +263,7 @@ class World:
             offs = sorted((now_mm - item.item_mm - blade.distance_mm, item.id) for item in near)
             offs.sort(key=lambda one: abs(one[0]))
             for _, number in offs:
-                self._taken[number] = lane
+                self._taken[number], self._taken_at[number] = lane, at
             push = Push(lane, at, tuple(n for _, n in offs), offs[0][0] if offs else None, meant, asked_mm)
             self._pushes.append(push)
             self._pushed += 1
@@ -299,6 +301,7 @@ class World:
             count = bisect_left(self._places_mm, passed_mm)
             for item in self._items[:count]:
                 self._taken.pop(item.id, None)
+                self._taken_at.pop(item.id, None)
             del self._items[:count], self._places_mm[:count]
 
     def _comes_by(self, number: int, distance_mm: float, lane: str | None) -> bool:

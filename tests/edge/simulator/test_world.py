@@ -138,6 +138,21 @@ def test_an_item_that_was_pushed_off_cannot_be_hit_again():
     assert ending.actual == "threaded"
 
 
+def test_what_was_pushed_off_does_not_come_back_into_the_picture_with_a_belt_that_runs_backwards():
+    world = a_world(motion="reverse", speed_mm_s=2000, rate=10.0)
+    moments = [tenth / 10 for tenth in range(100)]
+    back = next(at for at, later in itertools.pairwise(moments) if world.belt_mm(later) < world.belt_mm(at))
+    seen_twice = {item.id for item in world.in_view(back)}
+    again = max(at for at in moments if back < at < back + 4 and seen_twice & {i.id for i in world.in_view(at)})
+    item = next(item for item in world.in_view(again) if item.id in seen_twice)
+    pushed_at = (back + again) / 2  # wherever it is then: it is the world that is looked at, not the aim
+    lane = world._lanes["threaded"]
+    world.lay_out([Lane("threaded", lane.classes, world.belt_mm(pushed_at) - item.item_mm), *LANES[1:]])
+    assert world.push("threaded", pushed_at, 0.002) == item.id
+    assert item not in world.in_view(again)
+    assert item in world.in_view(back)  # it was there
+
+
 def test_pushes_at_the_ideal_moments_sort_everything():
     world = a_world()
     sort_everything(world, 60)
