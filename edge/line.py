@@ -65,6 +65,7 @@ BELT_UNKNOWN: dict[Trouble, str] = {
     "encoder_reset": "it is counted on from there; everything on the belt goes to the default lane",
 }
 DRAIN_STEP_S = 0.01  # on a virtual clock, while the last views are classified
+STANDS_S = 60.0  # and so long a belt that stands with items on it is waited for
 FIRST_FRAME = "the first frame is processed"  # with --debug: what a cold start is measured to
 
 
@@ -237,8 +238,8 @@ class Line:
         """Runs a recorded or simulated source on the virtual clock, as fast as it can.
 
         Ends with the source, after `seconds` of the source's own time, or when stop is set; then the
-        belt runs on until every item has come to its end. Nothing is dropped, unless a pace says that
-        the line's stages take their time.
+        belt runs on until every item has come to its end, or has stood for STANDS_S. Nothing is dropped,
+        unless a pace says that the line's stages take their time.
         """
         if not isinstance(self.clock, VirtualClock):
             raise RuntimeError("only a line on a virtual clock can be played")
@@ -262,9 +263,13 @@ class Line:
         while player.busy:
             player.run_until(self.clock.now() + DRAIN_STEP_S)
         self._lose_sight()
-        while (ends := self._last_end()) is not None and ends < math.inf:
-            # What acts late has its end after the moment that it was due.
-            player.run_until(ends if ends > self.clock.now() else self.clock.now() + DRAIN_STEP_S)
+        stood_s = 0.0
+        while (ends := self._last_end()) is not None and stood_s < STANDS_S:
+            now = self.clock.now()
+            # What acts late has its end after the moment that it was due; a belt that stands may run on.
+            ahead = now < ends < math.inf
+            player.run_until(ends if ahead else now + DRAIN_STEP_S)
+            stood_s = stood_s + DRAIN_STEP_S if ends == math.inf else 0.0
         self.finished.set()
 
     def see(self, frame: Frame) -> None:

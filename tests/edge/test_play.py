@@ -16,6 +16,8 @@ from edge.model import Classifier
 from edge.play import Pace
 from edge.records import Decision
 from edge.simulator.arrivals import PARTS
+from edge.simulator.settings import SimulatorSettings
+from edge.simulator.world import World
 from tests.edge.tiny_model import write_model
 
 
@@ -41,6 +43,19 @@ def test_stages_that_take_little_change_nothing(model: Path) -> None:
     assert (usual.born, usual.reasons, usual.outcomes) == (swift.born, swift.reasons, swift.outcomes)
     assert usual.balanced
     assert usual.fired_s_within(1.0) == pytest.approx(0.0002, abs=1e-4)
+
+
+def test_a_belt_that_stands_as_the_pictures_end_is_waited_for(model: Path) -> None:
+    whole = content(model, PARTS, "", web=False)
+    whole["belt"] |= {"speed_mm_s": 1000, "encoder": {"type": "simulated", "counts_per_mm": 10}}
+    belt = "sim:?speed_mm_s=1000&rate=8&fps=30&height=240&foreign=0&item_mm=30&motion=stop_and_go&seconds="
+    settings = SimulatorSettings.from_source(f"{belt}9")
+    stands = next(at / 10 for at in range(20, 80) if World(settings).speed_mm_s(at / 10) == 0)
+    whole["camera"]["source"] = f"{belt}{stands + 0.1:g}"
+    report = run_twin(LineConfig.parse(whole, Path("line.toml")), VirtualClock())
+    assert report.born > 5
+    assert sum(report.outcomes.values()) == report.born
+    assert "stopped_with_items" not in report.incidents
 
 
 def test_a_decision_tells_a_stranger_from_an_item_that_is_not_sure_enough() -> None:
