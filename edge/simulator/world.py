@@ -185,16 +185,20 @@ class World:
         return next((lane.name for lane in self._lanes.values() if label in lane.classes), self._default)
 
     def in_view(self, at: float, margin_mm: float = 0.0) -> list[TrueItem]:
-        """The items of which any part may be in the picture at a moment, upstream last."""
+        """The items of which any part may be in the picture at a moment, upstream last.
+
+        What was pushed off, or has run off the belt's end, does not come back with a belt that runs backwards.
+        """
         position, half = self.belt_mm(at), self.settings.field_mm / 2 + margin_mm
+        peak = self.motion.peak_mm(at - self.start)
+        gone = peak - self._end_mm() if position < peak else -inf
         with self._lock:
             reach = self._longest_mm / 2
             self._extend(position + half + reach)
             low = bisect_left(self._places_mm, position - half - reach)
             high = bisect_left(self._places_mm, position + half + reach)
-            # What was pushed off does not come back with a belt that runs backwards.
             near = [item for item in self._items[low:high] if self._taken_at.get(item.id, inf) > at]
-        return [item for item in near if abs(item.item_mm - position) < half + item.along_mm / 2]
+        return [i for i in near if i.item_mm > gone and abs(i.item_mm - position) < half + i.along_mm / 2]
 
     def centre_px(self, item: TrueItem, at: float) -> tuple[float, float]:
         """Where an item's centre is in the picture at a moment: x and y in pixels from its top left."""

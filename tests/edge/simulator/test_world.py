@@ -153,6 +153,19 @@ def test_what_was_pushed_off_does_not_come_back_into_the_picture_with_a_belt_tha
     assert item in world.in_view(back)  # it was there
 
 
+def test_what_has_run_off_the_belts_end_does_not_come_back_into_the_picture_either():
+    world = a_world(motion="reverse", speed_mm_s=2000, rate=10.0)
+    moments = [tenth / 10 for tenth in range(100)]
+    turns = next(at for at, later in itertools.pairwise(moments) if world.belt_mm(later) < world.belt_mm(at))
+    furthest = world.motion.peak_mm(turns + 1)
+    end_mm = 700.0 + 20.0 / 2
+    backwards = [at for at in moments if turns < at < turns + 3]
+    seen = [item for at in backwards for item in world.in_view(at)]
+    assert seen
+    assert all(furthest - item.item_mm < end_mm for item in seen)
+    assert any(furthest - item.item_mm > 450.0 for item in seen)  # some come back from behind the picture
+
+
 def test_pushes_at_the_ideal_moments_sort_everything():
     world = a_world()
     sort_everything(world, 60)
