@@ -55,8 +55,8 @@ def check_line(config: LineConfig, path: str | Path = "the configuration") -> It
         except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
             yield Check(f"outputs.{name}", False, f"{settings.type}: {_said_by(error)}")
     yield from _photo_eyes(config)
-    for note in config.notes():
-        yield Check("decide", True, note, note=True)
+    for note in (*config.notes(), *config.hints()):
+        yield Check(note.partition(".")[0], True, note, note=True)
     if config.web.enabled:
         yield _web(config)
     yield from _journal(config)

@@ -232,6 +232,15 @@ class LineConfig(Settings):
             if least < floor
         ]
 
+    def hints(self) -> list[str]:
+        """What nobody has said and a real line should be told: a sentence each."""
+        if self.items.mode != "motion" or "max_mm" in self.items.model_fields_set:
+            return []
+        return [
+            f"items.max_mm is not given and {self.items.max_mm:g} then: two items that touch can be taken for a long "
+            "one and pushed, until some of their class have been seen singly; give the length of your longest"
+        ]
+
     def check_classes(self, classes: tuple[str, ...], path: str | Path = "the configuration") -> None:
         """Raises ConfigError when a lane or threshold names a class that the model does not have."""
         has = f"the model does not have (it has: {', '.join(classes)})"
