@@ -1,7 +1,7 @@
 """Bytes and files to pictures: the one decoder of training, the line and the web side."""
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,6 +49,15 @@ def read_tiff(data: bytes, tags: Collection[int]) -> dict[int, int]:
         if tag in tags:
             (values[tag],) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)
     return values
+
+
+def picture_files(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """Of what is called a picture by its name: the files, and what is none, folders aside; both sorted.
+
+    A named pipe would hold up whoever opens it for as long as nobody writes to it.
+    """
+    named = sorted(path for path in paths if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    return [path for path in named if path.is_file()], [path for path in named if not path.is_file()]
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -25,6 +25,8 @@ def read_soft_labels(root: Path, classes: Sequence[str], names: Sequence[str]) -
     path = root / NAME
     if not path.exists():
         return {}
+    if not path.is_file():  # a named pipe would hold the reader up for ever
+        raise DatasetError(f"{path}: is no file; it must be a table of probabilities, or not be there")
     there = set(names)
     found: dict[str, tuple[float, ...]] = {}
     try:

@@ -112,9 +112,13 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _stray(root: Path, folder: Path) -> list[Skipped]:
-    """Pictures that lie beside the class folders instead of in one."""
-    pictures = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix.lower() in SUFFIXES)
-    return [Skipped(legible(p.relative_to(root).as_posix()), "lies outside the class folders") for p in pictures]
+    """Pictures that lie beside the class folders instead of in one, and what is called a picture and is none."""
+    pictures = sorted(p for p in folder.iterdir() if not p.is_dir() and p.suffix.lower() in SUFFIXES)
+    outside = "lies outside the class folders"
+    return [
+        Skipped(legible(p.relative_to(root).as_posix()), outside if p.is_file() else no_file(p) or outside)
+        for p in pictures
+    ]
 
 
 def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tuple[list[File], list[Skipped]]:

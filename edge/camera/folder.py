@@ -10,7 +10,7 @@ import numpy as np
 from edge.camera import CameraSettings, Shot
 from edge.clock import Clock
 from edge.errors import CameraError, PictureError
-from edge.picture import SUFFIXES, read_picture
+from edge.picture import SUFFIXES, picture_files, read_picture
 
 _log = logging.getLogger("sortline.camera")
 
@@ -23,8 +23,8 @@ class Folder:
 
     In natural order: 2.jpg comes before 10.jpg. What the folder holds when it is opened is read, once:
     pictures that are added later are not followed. A file that cannot be read or decoded, or is gone
-    when its turn comes, is skipped, named in the log and in `corrupt`; a folder without one good
-    picture is refused while opening.
+    when its turn comes, is skipped, named in the log and in `corrupt`, and so is what is no file, such as a
+    pipe; a folder without one good picture is refused while opening.
     """
 
     live = False
@@ -34,10 +34,12 @@ class Folder:
     def __init__(self, settings: CameraSettings, clock: Clock) -> None:
         self._source = str(settings.source)
         self._fps = settings.fps or DEFAULT_FPS
-        self._files = _pictures(self._source)
+        self._files, others = _pictures(self._source)
         self._index = 0
         self._count = 0
-        self.corrupt: tuple[Path, ...] = ()
+        self.corrupt = tuple(others)
+        for path in others:
+            _log.warning("%s: is no file; skipped", path)
         if not self._files:
             raise CameraError(f"{self._source}: holds no picture ({', '.join(sorted(SUFFIXES))})")
         self._next = self._load()
@@ -78,7 +80,8 @@ def natural(path: Path) -> tuple[tuple[int, int, str], ...]:
     return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts)
 
 
-def _pictures(source: str) -> list[Path]:
+def _pictures(source: str) -> tuple[list[Path], list[Path]]:
+    """The picture files, and what is called one and is none."""
     path = Path(source)
     if path.is_dir():
         found = list(path.iterdir())
@@ -88,4 +91,5 @@ def _pictures(source: str) -> list[Path]:
             raise CameraError(f"{source}: no such file")
     else:
         found = [Path(name) for name in glob.glob(source, recursive=True)]  # noqa: PTH207 - keeps a source as written
-    return sorted((path for path in found if path.suffix.lower() in SUFFIXES and path.is_file()), key=natural)
+    files, others = picture_files(found)
+    return sorted(files, key=natural), others

@@ -8,6 +8,7 @@ import numpy as np
 from edge.camera import CameraSettings, Shot
 from edge.clock import Clock, VirtualClock
 from edge.errors import CameraError
+from edge.simulator.cutouts import tell_left_out
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
 from edge.simulator.world import World
@@ -37,6 +38,8 @@ class Simulated:
         self._clock = clock
         self.world = World(simulated, clock.now())
         self._scene = Scene(self.world)
+        if simulated.items:
+            tell_left_out(simulated.items)
         self.world.start = clock.now()  # a real clock went on while everything was painted
         self._fps = simulated.fps
         self._taken = -1  # no picture yet

@@ -8,7 +8,7 @@ from math import cos, hypot, pi, radians, sin
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.picture import SUFFIXES
+from edge.picture import picture_files
 from edge.simulator.settings import SimulatorSettings
 
 FOREIGN = "foreign"
@@ -74,9 +74,7 @@ def class_names(settings: SimulatorSettings) -> tuple[str, ...]:
     if not settings.items.is_dir():
         raise ConfigError(f"camera.source: items = {str(settings.items)!r}: no such folder")
     names = sorted(
-        folder.name
-        for folder in settings.items.iterdir()
-        if folder.is_dir() and any(file.suffix.lower() in SUFFIXES for file in folder.iterdir())
+        folder.name for folder in settings.items.iterdir() if folder.is_dir() and picture_files(folder.iterdir())[0]
     )
     if not names:
         raise ConfigError(f"camera.source: items = {str(settings.items)!r}: has no class folders with pictures in them")

@@ -1,5 +1,6 @@
 """Items cut out of real pictures: objects on a white ground, freed from it with a soft edge and no halo."""
 
+import logging
 from collections import OrderedDict
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import cv2
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.picture import SUFFIXES, read_picture
+from edge.picture import picture_files, read_picture
 from edge.simulator.relief import Specimen
 
+_log = logging.getLogger("sortline.camera")
 KEPT = 256
 WHITE = 232
 EDGE_PX = 2
@@ -19,11 +21,7 @@ class Cutouts:
     """The items of a folder of class folders, cut out when first asked for; the newest KEPT are kept."""
 
     def __init__(self, folder: Path) -> None:
-        self._files = {
-            sub.name: sorted(file for file in sub.iterdir() if file.suffix.lower() in SUFFIXES)
-            for sub in sorted(folder.iterdir())
-            if sub.is_dir()
-        }
+        self._files = {sub.name: picture_files(sub.iterdir())[0] for sub in sorted(folder.iterdir()) if sub.is_dir()}
         self._kept: OrderedDict[Path, Specimen] = OrderedDict()
 
     def get(self, label: str, number: int) -> Specimen:
@@ -37,6 +35,13 @@ class Cutouts:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(file)
         return self._kept[file]
+
+
+def tell_left_out(folder: Path) -> None:
+    """Names, in the log, what is called a picture in a folder of class folders and is no file, such as a pipe."""
+    for sub in sorted(folder.iterdir()):
+        for path in picture_files(sub.iterdir())[1] if sub.is_dir() else ():
+            _log.warning("%s: is no file; left out", path)
 
 
 def cut_out(picture: np.ndarray, name: str = "the picture") -> Specimen:

@@ -14,6 +14,7 @@ from edge.errors import ConfigError, SortlineError
 from edge.model import cut
 from edge.records import Box
 from edge.simulator.arrivals import FOREIGN, class_names
+from edge.simulator.cutouts import tell_left_out
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
 from edge.simulator.world import World
@@ -41,6 +42,8 @@ def draw(
     then nothing of it stays.
     """
     labels = class_names(SimulatorSettings(items=items))
+    if items:
+        tell_left_out(items)
     folders = {label: out / label for label in labels}
     wanted = dict.fromkeys(labels, per_class)
     if foreign:

@@ -271,12 +271,14 @@ def test_links_that_lead_nowhere_or_to_a_folder_are_named_and_those_to_files_are
     (root / "disc" / "gone.png").symlink_to(store / "disc" / "gone.png")
     (root / "disc" / "more").symlink_to(store / "disc")
     os.mkfifo(root / "square" / "pipe.png")
+    os.mkfifo(root / "stray.png")
     dataset = opened(root, progress)
     assert sum(len(part) for part in (dataset.train, dataset.val, dataset.test)) == 21
     assert {file.name: file.reason for file in dataset.skipped} == {
         "disc/gone.png": "is a link that leads nowhere",
         "disc/more": "is a link to a folder, which is not followed",
         "square/pipe.png": "is no file",
+        "stray.png": "is no file",
     }
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from rich.progress import Progress
 
+from edge.bounded import within
 from edge.picture import read_picture
 from tests.training.scenes import CLASSES, HEIGHT, PARTS, SCENES, WIDTH, crops, draw_scene, items, write_scenes
 from training.cli import main
@@ -707,3 +708,13 @@ def test_hidden_pictures_clips_and_links_that_are_not_followed_are_named_and_not
         "gone.png": "is a link that leads nowhere",
         "belt.mp4": "is a clip; only a video task of CVAT takes pictures from one",
     }
+
+
+def test_a_named_pipe_in_place_of_a_zip_file_is_refused_and_holds_nobody_up(tmp_path: Path, progress: Progress) -> None:
+    pipe = tmp_path / "export.zip"
+    os.mkfifo(pipe)
+    try:
+        with pytest.raises(DatasetError, match=r"export\.zip: is neither a folder nor a zip file"):
+            within(20, lambda: import_pictures(pipe, tmp_path / "out", progress), "the import")
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets a reader go

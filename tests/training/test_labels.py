@@ -1,13 +1,16 @@
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.progress import Progress
 
+from edge.bounded import within
 from edge.model import Resize
 from tests.training.pictures import write_pictures
 from training.data import Dataset, load
 from training.errors import DatasetError
+from training.labels import read_soft_labels
 
 
 @pytest.fixture
@@ -64,3 +67,13 @@ def test_a_labels_csv_that_is_no_text_is_told(folder: Path, progress: Progress) 
     (folder / "labels.csv").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(DatasetError, match=r"labels\.csv: cannot be read"):
         loaded(folder, progress)
+
+
+def test_a_labels_csv_that_is_a_named_pipe_is_refused_and_holds_nobody_up(folder: Path) -> None:
+    pipe = folder / "labels.csv"
+    os.mkfifo(pipe)
+    try:
+        with pytest.raises(DatasetError, match=r"labels\.csv: is no file"):
+            within(20, lambda: read_soft_labels(folder, ["disc", "square"], []), "labels.csv")
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets a reader go

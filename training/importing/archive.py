@@ -25,7 +25,7 @@ def opened(path: Path, scratch: Path, progress: Progress) -> Iterator[Path]:
         return
     if not path.exists():
         raise DatasetError(f"{path}: no such folder or zip file")
-    if not zipfile.is_zipfile(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):  # a named pipe would hold it up for ever
         raise DatasetError(f"{path}: is neither a folder nor a zip file")
     with scratch_folder(scratch) as folder:
         try:

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.bounded import within
 from edge.camera import CameraSettings, open_source
 from edge.camera.folder import Folder
 from edge.clock import MonotonicClock
@@ -101,3 +102,15 @@ def test_a_folder_without_one_good_picture_is_refused(tmp_path: Path) -> None:
 def test_a_picture_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CameraError, match=r"a\.jpg: no such file"):
         folder_of(tmp_path / "a.jpg")
+
+
+def test_a_named_pipe_among_the_pictures_is_skipped_and_named(pictures: Path, caplog: pytest.LogCaptureFixture) -> None:
+    os.mkfifo(pictures / "part 2b.png")
+    (pictures / "part 3.png").symlink_to(pictures / "none.png")
+    (pictures / "more.png").mkdir()
+    for source in (pictures, pictures / "*.png"):
+        caplog.clear()
+        folder = within(20, lambda source=source: folder_of(source), "the folder")  # type: ignore[misc]
+        assert levels_of(folder) == [1, 2, 10]
+        assert [path.name for path in folder.corrupt] == ["part 2b.png", "part 3.png"]
+        assert caplog.messages == [f"{pictures / name}: is no file; skipped" for name in ("part 2b.png", "part 3.png")]

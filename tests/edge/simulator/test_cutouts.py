@@ -1,9 +1,15 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
 
+from edge.bounded import within
+from edge.camera import CameraSettings, open_source
+from edge.clock import VirtualClock
 from edge.errors import ConfigError
 from edge.simulator.cutouts import Cutouts, cut_out
+from edge.simulator.dataset import draw
 from edge.simulator.relief import Specimen
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
@@ -82,3 +88,26 @@ def test_a_belt_of_fruit_is_drawn_with_its_true_boxes(shared_data):
             assert 0.8 * 40 * 1.6 * 0.5 < max(box.width, box.height) <= item.length_mm * 1.6 + 2
             inside = frame[box.y : box.y + box.height, box.x : box.x + box.width].astype(np.float32)
             assert (np.abs(inside - belt).max(axis=2) > 25).mean() > 0.4
+
+
+def test_a_named_pipe_among_the_real_pictures_is_left_out_and_named(tmp_path, caplog):
+    for label in ("apple", "pear"):
+        (tmp_path / "items" / label).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / "items" / label / "1.png"), on_white((30, 30, 160)))
+    pipe = tmp_path / "items" / "apple" / "0.png"
+    os.mkfifo(pipe)
+    (tmp_path / "items" / "pipes").mkdir()
+    os.mkfifo(tmp_path / "items" / "pipes" / "0.png")
+    settings = CameraSettings(source=f"sim:?items={tmp_path / 'items'}&rate=5&seed=1")
+    said = [f"{pipe}: is no file; left out", f"{tmp_path / 'items' / 'pipes' / '0.png'}: is no file; left out"]
+    try:
+        camera = within(20, lambda: open_source(settings, VirtualClock()), "the belt")
+        assert [within(20, camera.read, "a picture") is None for _ in range(3)] == [False] * 3
+        camera.close()
+        assert caplog.messages == said
+        caplog.clear()
+        written = within(60, lambda: draw(tmp_path / "out", 2, 1, items=tmp_path / "items"), "the dataset")
+        assert written == {"apple": 2, "pear": 2}
+        assert caplog.messages == said
+    finally:
+        os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))  # lets a reader go
