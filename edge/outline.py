@@ -74,9 +74,10 @@ def outlines(picture: Planes, belt: Planes, limit: np.ndarray, own: np.ndarray, 
     if cv2.countNonZero(signs) < LEAST_OWN * covered:
         return []
     whole = _enclosed(signs, max(signs.shape) // GAPS)
-    if not sure and cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered:
+    dark = _dark(signs, certain, clear) if sure else signs
+    if dark is not None and (sure or cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered):
         # As dark as its own shadow: only parts of its edge show, and the item is also what lies between them.
-        whole = cv2.max(whole, cv2.min(_enclosed(signs, min(signs.shape) // 3), clear))
+        whole = cv2.max(whole, cv2.min(_enclosed(dark, min(signs.shape) // 3), clear))
     # A crisp edge shows on both of its sides; the outer one is the shadow's.
     solid = np.maximum(cv2.erode(whole, NEAR), certain)
     if not sure:
@@ -235,6 +236,16 @@ def _certain_signs(ratios: Planes) -> tuple[np.ndarray, np.ndarray]:
     _, black = cv2.threshold(lightest, DARKEST, 255, cv2.THRESH_BINARY_INV)
     _, lighter = cv2.threshold(darkest, LIGHTER, 255, cv2.THRESH_BINARY)
     return cv2.medianBlur(tinted, 3), np.maximum(cv2.medianBlur(black, 3), lighter)
+
+
+def _dark(signs: np.ndarray, certain: np.ndarray, clear: np.ndarray) -> np.ndarray | None:
+    """The signs of something beside what certainly is an item that is as dark as a shadow; None where none is there."""
+    rest = np.minimum(clear, cv2.bitwise_not(cv2.dilate(certain, FAR)))
+    size = cv2.countNonZero(rest)
+    if size <= PART * cv2.countNonZero(clear):
+        return None
+    own = np.minimum(signs, rest)
+    return own if cv2.countNonZero(own) > LEAST_OWN * size else None
 
 
 def _crisp(ratio: np.ndarray) -> np.ndarray:

@@ -148,6 +148,24 @@ def test_two_items_that_meet_are_divided_and_said_to_touch() -> None:
         assert centres == pytest.approx([40 + 12 * seq, 79 + 12 * seq], abs=4)
 
 
+def test_an_item_as_dark_as_a_shadow_is_seen_beside_a_bright_one_that_it_touches() -> None:
+    # A red cap of another class, and a dark washer whose rim the light leaves open in some pictures.
+    settings = SimulatorSettings(
+        speed_mm_s=500, seed=61, rate=6.2, min_gap_mm=15, touching=0.2, rows=2, light_drift=0.2, flicker=0.1
+    )
+    belt = BeltSettings(pixels_per_mm=1.6, speed_mm_s=500)
+    scene, find = Scene(World(settings)), Finder(ItemsSettings(max_mm=60), belt)
+    looked = seen = 0
+    for seq in range(90):
+        found = find.find(Frame(seq, seq / 30, seq / 30 * 500, scene.draw(seq / 30)))
+        box = next((box for item, box in scene.boxes(seq / 30) if item.id == 1), None)
+        if box:
+            looked += 1
+            seen += any(one.box.overlap(box) > 0.5 * box.area and one.touching for one in found)
+    assert looked > 20
+    assert seen >= 0.95 * looked
+
+
 @pytest.mark.parametrize("every", [(1,), (1, 3, 1, 2)], ids=["every picture", "pictures left out"])
 def test_on_a_fast_belt_too_what_looks_the_same_is_not_measured_at_every_picture(
     every: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
