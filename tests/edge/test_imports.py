@@ -1,6 +1,7 @@
 """The edge stands alone: nothing of training, torch or onnx, by its source and by its imports."""
 
 import ast
+import os
 import pkgutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import edge
 
 ROOT = Path(edge.__file__).resolve().parent
+BUNDLED = ROOT.parent / "models" / "parts.onnx"
 FORBIDDEN = {"training", "torch", "torchvision", "onnx", "onnxscript", "PIL"}
 # What the default installation brings, by import name.
 ALLOWED = {
@@ -66,3 +68,16 @@ print("all", len({names!r}))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("all ")
     assert {"edge.line", "edge.web", "edge.cli"} <= set(names)
+
+
+def test_a_line_tells_nobody_of_itself(tmp_path: Path) -> None:
+    """ONNX Runtime keeps what it means to report under the home folder, and looks up its makers' address."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ORT_", "XDG_"))}
+    code = f"from edge.engines import OnnxRuntime; OnnxRuntime(open({str(BUNDLED)!r}, 'rb').read())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**environment, "HOME": str(tmp_path)}, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("*"))
