@@ -18,6 +18,7 @@ from edge.blind import BlindStretches
 from edge.clock import Clock, VirtualClock
 from edge.config import LaneSettings, LineConfig
 from edge.confirm import SHIFT, Confirm
+from edge.errors import pass_interrupt
 from edge.eyes import Edge
 from edge.geometry import Geometry
 from edge.hangs import Hangs
@@ -353,7 +354,8 @@ class Hand:
         self.lateness.add(max(now - (self._belt.when(actuation.fire_mm, now) - lead_s), 0.0))
         try:
             output.fire(actuation)
-        except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
+        except BaseException as error:  # an output may be the user's own and raise anything
+            pass_interrupt(error)
             self._failing[output.name] = f"outputs.{output.name}: {error}"
             self._unfired(actuation, "output_failed", self._failing[output.name])
             return
@@ -456,13 +458,9 @@ class Hand:
             self._herald.tell("output_failed", "output", cause, "sorting goes on")
 
         return Worker(
-            f"sortline-output-{name}",
-            self._push,
-            PUSHES_WAITING,
-            failed,
-            threaded=self._threaded,
-            prepare=_before_all_but_the_hand,
-        )
+            f"sortline-output-{name}", self._push, PUSHES_WAITING, failed,
+            threaded=self._threaded, prepare=_before_all_but_the_hand,
+        )  # fmt: skip
 
 
 def _before_all_but_the_hand() -> None:

@@ -13,7 +13,7 @@ from edge.camera.probe import probe
 from edge.clock import MonotonicClock
 from edge.config import LineConfig
 from edge.encoders import EncoderSettings, counted
-from edge.errors import SortlineError
+from edge.errors import SortlineError, pass_interrupt
 from edge.journal import check_journal, check_pictures
 from edge.model import Classifier
 from edge.parts import open_encoder, open_eye, open_output
@@ -52,7 +52,8 @@ def check_line(config: LineConfig, path: str | Path = "the configuration") -> It
                 within(CLOSE_S, output.close, "close()")
         except SortlineError as error:
             yield Check(f"outputs.{name}", False, str(error))
-        except (Exception, SystemExit) as error:  # an output may be the user's own and raise anything
+        except BaseException as error:  # an output may be the user's own and raise anything
+            pass_interrupt(error)
             yield Check(f"outputs.{name}", False, f"{settings.type}: {_said_by(error)}")
     yield from _photo_eyes(config)
     for note in (*config.notes(), *config.hints()):
@@ -78,7 +79,8 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
                     within(CLOSE_S, close, "close()")
         except SortlineError as error:
             yield Check(part, False, str(error))
-        except (Exception, SystemExit) as error:  # a photo-eye may be the user's own and raise anything
+        except BaseException as error:  # a photo-eye may be the user's own and raise anything
+            pass_interrupt(error)
             yield Check(part, False, f"{settings.type}: {_said_by(error)}")
 
 
@@ -97,7 +99,8 @@ def _encoder(config: LineConfig, settings: EncoderSettings) -> Check:
                 within(CLOSE_S, close, "close()")
     except SortlineError as error:
         return Check("encoder", False, str(error))
-    except (Exception, SystemExit) as error:  # an encoder may be the user's own and raise anything
+    except BaseException as error:  # an encoder may be the user's own and raise anything
+        pass_interrupt(error)
         return Check("encoder", False, f"belt.encoder.type = {settings.type!r}: {_said_by(error)}")
     return Check("encoder", True, f"{settings.type}: stands at {counts:g} counts")
 

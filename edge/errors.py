@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO, cast
@@ -45,6 +46,13 @@ class ScreenError(SortlineError):
 
 class ReaderGone(BrokenPipeError):
     """Whoever read standard output has seen enough, as `head` does: nothing to complain of."""
+
+
+def pass_interrupt(error: BaseException) -> None:
+    """Raises Ctrl-C anew. All else that code of the user's own raises is that part's failure: SystemExit, and what is
+    no Exception either, as asyncio's CancelledError, would end the thread that called it, for good and unseen."""
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        raise error
 
 
 class _Screen:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, pass_interrupt
 
 
 def _has_both_parts(value: str) -> str:
@@ -37,7 +37,8 @@ def load_name(module_name: str, name: str, what: str) -> Any:
         raise ConfigError(f"{what}: cannot be imported ({error})") from None
     except (TypeError, ValueError, SyntaxError) as error:  # "..a:b", ":b", or a mistake in the user's own file
         raise ConfigError(f"{what}: cannot be imported ({error})") from error
-    except (Exception, SystemExit) as error:  # whatever the user's own file runs into
+    except BaseException as error:  # whatever the user's own file runs into
+        pass_interrupt(error)
         raise ConfigError(f"{what}: cannot be imported ({type(error).__name__}: {error})") from error
     if not hasattr(module, name):
         raise ConfigError(f"{what}: module {module_name} has no {name}")

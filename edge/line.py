@@ -26,6 +26,7 @@ import cv2
 
 from edge.actuate import Hand
 from edge.belt import Belt, ConstantBelt, PictureBelt
+from edge.bounded import close_all
 from edge.camera import Source, open_source
 from edge.camera.grabber import FrameGrabber
 from edge.clock import Clock, MonotonicClock, VirtualClock
@@ -64,6 +65,7 @@ BELT_UNKNOWN: dict[Trouble, str] = {
     "encoder_jump": "not believed: nothing is pushed until its counts go on evenly",
     "encoder_reset": "it is counted on from there; everything on the belt goes to the default lane",
 }
+CLOSE_S = 0.5  # so long all outputs are waited for, together
 DRAIN_STEP_S = 0.01  # on a virtual clock, while the last views are classified
 STANDS_S = 60.0  # and so long a belt that stands with items on it is waited for
 FIRST_FRAME = "the first frame is processed"  # with --debug: what a cold start is measured to
@@ -429,8 +431,12 @@ class Line:
         obey(self, command)
 
     def _let_go(self) -> None:
-        for output in self.outputs.values():
-            output.close()
+        for name, how in close_all({name: one.close for name, one in self.outputs.items()}, CLOSE_S).items():
+            cause = f"outputs.{name}: {how}"
+            if self.herald:
+                self.herald.tell("output_failed", "output", cause, "the line ends; see whether its diverter is at rest")
+            else:
+                _log.warning(cause)
         if self._web:
             self._web.stop()
         if self.herald:

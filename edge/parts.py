@@ -14,7 +14,7 @@ from edge.bounded import NotBack, within
 from edge.camera import CameraSettings
 from edge.clock import Clock
 from edge.encoders import Encoder, EncoderSettings
-from edge.errors import ConfigError, SortlineError
+from edge.errors import ConfigError, SortlineError, pass_interrupt
 from edge.eyes import ConfirmSettings, EyeSettings, TriggerSettings
 from edge.functions import load_name
 from edge.outputs import Output, OutputSettings
@@ -92,7 +92,8 @@ def _made(kind: type[Any], takes: str, arguments: tuple[Any, ...], key: str, typ
         raise
     except NotBack as error:
         raise ConfigError(f"{what}: {error}") from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        pass_interrupt(error)
         raise ConfigError(f"{what}: {name}{takes} failed ({type(error).__name__}: {error})") from error
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Generic, TypeVar
 
+from edge.errors import pass_interrupt
+
 _log = logging.getLogger("sortline.worker")
 
 Job = TypeVar("Job")
@@ -95,7 +97,8 @@ class Worker(Generic[Job]):
         self.since = monotonic()
         try:
             self._handle(job)
-        except (Exception, SystemExit) as error:  # the outermost loop: becomes an incident of the owner
+        except BaseException as error:  # the outermost loop: becomes an incident of the owner
+            pass_interrupt(error)
             self._on_error(error)
         finally:
             self.since = None

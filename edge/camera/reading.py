@@ -56,12 +56,12 @@ class Reading:
             self.error = _bare(error)
         except SortlineError as error:  # an address that is wrong says so in a sentence already
             self.error = CameraError(str(error))
-        except Exception as error:  # a source of the user's own may raise anything: it is lost all the same
+        except BaseException as error:  # a source of the user's own may raise anything: it is lost all the same
             self.error = CameraError(f"{type(error).__name__}: {error}")
         try:
             if self.source is not None:
                 self.source.close()
-        except Exception as error:
+        except BaseException as error:
             self.error = self.error or CameraError(f"while closing: {type(error).__name__}: {error}")
         with self._changed:
             self.over = True

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.belt import Place, SampledBelt
-from edge.bounded import within
+from edge.bounded import close_all
 from edge.clock import Clock
 from edge.encoders import Encoder, EncoderSettings, counted
+from edge.errors import pass_interrupt
 from edge.priority import ask_for_precedence, ask_for_real_time
 
 _log = logging.getLogger("sortline.encoders")
@@ -120,10 +121,8 @@ class EncoderBelt(SampledBelt):
             if self._thread.is_alive():
                 _log.warning("the encoder has not come back for %.1f s, left behind", self._silent_s())
         if close := getattr(self._encoder, "close", None):
-            try:
-                within(CLOSE_S, close, "close()")
-            except Exception as error:  # it may be the user's own and raise anything
-                _log.warning("the encoder's close() failed (%s: %s)", type(error).__name__, error)
+            for name, how in close_all({"the encoder": close}, CLOSE_S).items():
+                _log.warning("%s: %s", name, how)
 
     def trouble(self) -> str | None:
         """Why it is not known where the belt is; None when it is."""
@@ -148,7 +147,8 @@ class EncoderBelt(SampledBelt):
         asked_at = self._clock.now()
         try:
             counts = counted(self._encoder.read())
-        except (Exception, SystemExit) as error:  # an encoder may be the user's own and raise anything
+        except BaseException as error:  # an encoder may be the user's own and raise anything
+            pass_interrupt(error)
             self._failed += 1
             self._why = f"{type(error).__name__}: {error}"
             if self._failed >= SILENT_POLLS and (self._anchor is not None or self._hangs()):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from edge.bounded import close_all
 from edge.clock import Clock
-from edge.errors import ConfigError
+from edge.errors import ConfigError, pass_interrupt
 from edge.eyes import TRIGGER, Edge, EyeSettings
 from edge.herald import Tell
 from edge.parts import open_eye
@@ -24,6 +25,7 @@ BLINK_S = 0.03
 BLINK_POLLS = 5
 # What is told from outside may be so old: the belt's past is not kept much longer.
 OLDEST_S = 5.0
+CLOSE_S = 0.5
 
 
 class PhotoEye:
@@ -76,11 +78,9 @@ class PhotoEye:
             self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Waits for the thread, which ends when `stopping` is set, and lets go of the eye."""
+        """Waits for the thread, which ends when `stopping` is set."""
         if self._thread.is_alive():
             self._thread.join(timeout_s)
-        if close := getattr(self.eye, "close", None):
-            close()
 
     def trouble(self) -> str | None:
         """What is wrong with it, in a few words; None when it is well."""
@@ -94,7 +94,8 @@ class PhotoEye:
         asked_at = self._clock.now()
         try:
             broken = bool(self.eye.read())
-        except Exception as error:  # an eye may be the user's own and raise anything
+        except BaseException as error:  # an eye may be the user's own and raise anything
+            pass_interrupt(error)
             if asked_at - self._answered_at > self._silent_after_s:
                 self._fall_silent(f"does not answer ({type(error).__name__}: {error})")
             return
@@ -193,6 +194,9 @@ class PhotoEyes:
         until = self._clock.now() + timeout_s
         for eye in self._eyes.values():
             eye.join(max(until - self._clock.now(), 0.01))
+        closes = {name: close for name, one in self._eyes.items() if (close := getattr(one.eye, "close", None))}
+        for name, how in close_all(closes, CLOSE_S).items():
+            _log.warning("photo-eye %s: %s", name, how)
 
     def attach(self, world: Any) -> None:
         """Tells the simulated ones which belt they look at."""

@@ -1,6 +1,6 @@
 """The callback output: calls a Python function of the user's with the Decision."""
 
-from edge.errors import OutputError
+from edge.errors import OutputError, pass_interrupt
 from edge.functions import FunctionName, load_function
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
@@ -39,5 +39,6 @@ class Callback(Output):
     def _call(self, decision: Decision) -> None:
         try:
             self._function(decision)
-        except (Exception, SystemExit) as error:  # the user's code may raise anything; it must not stop the line
+        except BaseException as error:  # the user's code may raise anything; it must not stop the line
+            pass_interrupt(error)
             raise OutputError(f"{self.settings.function} raised {type(error).__name__}: {error}") from error

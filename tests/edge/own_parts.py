@@ -1,6 +1,8 @@
 """Parts as a user writes them: an output that remembers its pushes, and one that fails when told to."""
 
+import asyncio
 import threading
+from typing import Literal
 
 from pydantic import Field
 
@@ -51,6 +53,37 @@ class Blade(Output):
 
     def close(self) -> None:
         self.closed = True
+
+
+class Cancelled(Blade):
+    """Its library gives the first push up in asyncio's way, which is no Exception."""
+
+    def fire(self, actuation: Actuation) -> None:
+        super().fire(actuation)
+        if len(self.pushes) == 1:
+            raise asyncio.CancelledError
+
+
+class ClingingSettings(OutputSettings):
+    clings: Literal["hangs", "raises", "exits"]
+
+
+class Clinging(Blade):
+    """Does not let go as it should when the line ends."""
+
+    Settings = ClingingSettings  # type: ignore[assignment]
+    settings: ClingingSettings  # type: ignore[assignment]
+
+    def fire(self, actuation: Actuation) -> None:
+        self.pushes.append(actuation)
+
+    def close(self) -> None:
+        if self.settings.clings == "hangs":
+            let_go.wait(20)
+        elif self.settings.clings == "exits":
+            raise SystemExit(5)
+        else:
+            raise RuntimeError("the port is gone")
 
 
 class Slow(Output):

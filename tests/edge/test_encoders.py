@@ -105,6 +105,25 @@ def test_a_silent_encoder_is_told_once_and_its_recovery_too() -> None:
     assert "no such device" in trial.troubles[0][2]
 
 
+@pytest.mark.parametrize("raised", [SystemExit(1), asyncio.CancelledError()])
+def test_an_encoder_that_raises_what_is_no_exception_is_silent_and_asked_again(
+    raised: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial()
+    trial.run(0.1, 500)
+
+    def read() -> int:
+        raise raised
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trial.wheel, "read", read)
+        for _ in range(SILENT_POLLS):
+            trial.belt.poll()
+    assert not trial.belt.known()
+    trial.belt.poll()
+    assert trial.told == [("encoder_silent", False), ("encoder_silent", True)]
+
+
 def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_back() -> None:
     trial = Trial()
     trial.run(0.1, 500)

@@ -1,5 +1,6 @@
 """Photo-eyes: one edge for every item, at its moment, and a sentence when one cannot be read."""
 
+import asyncio
 import math
 import sys
 import threading
@@ -199,7 +200,7 @@ class Row:
         self.eyes.stop()
 
 
-beam = {"broken": False, "hang": False}
+beam: dict[str, Any] = {"broken": False, "hang": False, "raises": None}
 hanging = threading.Event()
 
 
@@ -207,12 +208,15 @@ def read_beam() -> bool:
     """A user's own function."""
     if beam["hang"]:
         hanging.wait(10)
+    if raised := beam["raises"]:
+        beam["raises"] = None
+        raise raised
     return beam["broken"]
 
 
 @pytest.fixture(autouse=True)
 def free_beam() -> Iterator[None]:
-    beam.update(broken=False, hang=False)
+    beam.update(broken=False, hang=False, raises=None)
     hanging.clear()
     yield
     hanging.set()
@@ -245,6 +249,34 @@ def test_a_function_that_hangs_is_trouble_and_does_not_keep_the_line_from_stoppi
         row.eyes.stop()
         assert time.monotonic() - start < 2
     hanging.set()
+
+
+@pytest.mark.parametrize("raised", [SystemExit(1), asyncio.CancelledError()])
+def test_an_eye_that_raises_what_is_no_exception_is_asked_again(raised: BaseException) -> None:
+    beam["raises"] = raised
+    with Row(trigger={"type": "callable", "function": "tests.edge.test_eyes:read_beam"}) as row:
+        row.watch("trigger")
+        beam["broken"] = True
+        row.wait_for(lambda: len(row.edges) == 1)
+
+
+@pytest.mark.parametrize("raised", [OSError("the port is gone"), SystemExit(1)])
+def test_an_eye_that_does_not_let_go_keeps_no_other_in_hand(
+    raised: BaseException, monkeypatch: Any, caplog: Any
+) -> None:
+    closed: list[str] = []
+
+    def close(self: Any) -> None:
+        closed.append("")
+        if len(closed) == 1:
+            raise raised
+
+    monkeypatch.setattr("edge.eyes.callable.Callable.close", close, raising=False)
+    eye = {"type": "callable", "function": "tests.edge.test_eyes:read_beam"}
+    with Row(trigger=eye, gate=eye):
+        pass
+    assert len(closed) == 2
+    assert f"close() failed ({type(raised).__name__}: {raised})" in caplog.text
 
 
 def test_what_an_edge_leads_to_cannot_end_the_eyes_thread() -> None:

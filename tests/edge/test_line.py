@@ -224,6 +224,53 @@ def test_a_callback_that_raises_is_an_incident_and_sorting_goes_on(model: Path) 
     assert line.ledger.outcomes["fired"] == 6
 
 
+def test_an_output_whose_library_cancels_a_push_fails_at_that_one_and_makes_the_next(model: Path) -> None:
+    outputs = {"gate": {"type": "tests.edge.own_parts:Cancelled"}, "arm": {"type": "tests.edge.own_parts:Blade"}}
+    line = Line(config(model, "red red red", outputs=outputs))
+    with line:
+        assert line.wait(20)
+    assert line.herald.incidents["output_failed"] == 1
+    assert line.ledger.outcomes == Counter(fired=2, missed=1, passed=0, confirmed=0, lost=0)
+
+
+@pytest.mark.parametrize(
+    ("clings", "how"),
+    [
+        ("raises", "failed (RuntimeError: the port is gone)"),
+        ("exits", "failed (SystemExit: 5)"),
+        ("hangs", "has not come back for 0.5 s"),
+    ],
+)
+def test_an_output_that_does_not_let_go_is_told_of_and_keeps_neither_the_line_from_ending_nor_the_others_in_hand(
+    model: Path, tmp_path: Path, clings: str, how: str
+) -> None:
+    own_parts.let_go.clear()
+    outputs = {
+        "gate": {"type": "tests.edge.own_parts:Clinging", "clings": clings},
+        "arm": {"type": "tests.edge.own_parts:Blade"},
+    }
+    ended = threading.Event()
+
+    def sort() -> None:
+        line, _ = played(config(model, outputs=outputs, journal={"path": str(tmp_path / "line.db")}))
+        arm.append(line.outputs["arm"])
+        ended.set()
+
+    arm: list[object] = []
+    thread = threading.Thread(target=sort)
+    thread.start()
+    in_time = ended.wait(15)
+    own_parts.let_go.set()
+    thread.join(20)
+    assert in_time
+    assert arm[0].closed  # type: ignore[attr-defined]
+    with sqlite3.connect(tmp_path / "line.db") as journal:
+        told = journal.execute("SELECT cause FROM incidents WHERE name = 'output_failed'").fetchall()
+        assert told == [(f"outputs.gate: close() {how}",)]
+        assert journal.execute("SELECT count(*) FROM endings").fetchone() == (8,)
+    journal.close()
+
+
 @pytest.mark.parametrize("who", ["callback_stuck", "output_stuck"])
 def test_who_does_not_come_back_from_a_decision_is_named_within_seconds_and_so_is_its_return(
     model: Path, monkeypatch: pytest.MonkeyPatch, who: str

@@ -1,5 +1,6 @@
 """A worker: one thread, one bounded queue, a stated policy."""
 
+import asyncio
 import threading
 
 from edge.worker import Worker
@@ -37,14 +38,16 @@ def test_a_job_that_raises_is_reported_and_the_next_is_done() -> None:
             raise ValueError("one")
         if job == 2:
             raise SystemExit(2)  # a user's function may end itself, not the line's thread
+        if job == 3:
+            raise asyncio.CancelledError("gone")  # which is no Exception
         done.append(job)
 
     worker = Worker("t", handle, 10, errors.append)
-    for n in range(4):
+    for n in range(5):
         worker.put(n)
     worker.stop(10)
-    assert done == [0, 3]
-    assert [str(error) for error in errors] == ["one", "2"]
+    assert done == [0, 4]
+    assert [str(error) for error in errors] == ["one", "2", "gone"]
 
 
 def test_without_a_thread_the_job_is_done_at_once() -> None:
