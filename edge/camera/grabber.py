@@ -44,7 +44,7 @@ class CameraStats:
 
     frames counts all pictures that the source produced, skipped those of them that nobody took because
     a newer one came, dropped included. jitter_ms is the standard deviation of the times between
-    captures. trouble names the incidents that are not over yet.
+    captures. trouble names the incidents that are not over yet; where pictures come all the same, text tells of them.
     """
 
     state: State
@@ -97,7 +97,7 @@ class FrameGrabber:
         self._stopping = False
         self._state: State = "opening"
         self._text = "is being opened"
-        self._trouble: dict[str, None] = {}
+        self._trouble: dict[str, str] = {}
         self._outages: list[str] = []
         self._slot: Frame | None = None
         self._frames = 0
@@ -169,7 +169,7 @@ class FrameGrabber:
                 width=width,
                 height=height,
                 last_captured_at=self._last_at,
-                text=f"{self._name}: {self._text}",
+                text=f"{self._name}: {'; '.join([self._text, *(self._trouble.values() if running else ())])}",
                 trouble=tuple(self._trouble),
             )
 
@@ -313,7 +313,7 @@ class FrameGrabber:
             if sign.recovered:
                 self._trouble.pop(sign.name, None)
             else:
-                self._trouble[sign.name] = None
+                self._trouble[sign.name] = sign.cause
         at = self._clock.now()
         self._on_incident(
             Incident(

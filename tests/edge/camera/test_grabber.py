@@ -412,8 +412,10 @@ def test_a_dark_camera_is_told_and_so_is_the_light(grab: Grab) -> None:
     incident = rig.wait_for("camera_dark")
     assert "lens covered, or light out" in incident.cause
     assert rig.grabber.stats().trouble == ("camera_dark",)
+    assert "lens covered, or light out" in rig.grabber.stats().text, "which /readyz gives as its reason"
     rig.wait_for("camera_dark", recovered=True)
     assert rig.grabber.stats().trouble == ()
+    assert "lens" not in rig.grabber.stats().text
 
 
 def test_a_flicker_is_not_darkness(grab: Grab) -> None:
