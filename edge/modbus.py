@@ -49,15 +49,21 @@ class ModbusDevice:
     def registers(self, kind: Registers, address: int, count: int = 1) -> list[int]:
         """Registers of 16 bits from an address on."""
         answer = self._ask("read_holding_registers" if kind == "holding" else "read_input_registers", address, count)
-        return [int(word) for word in answer.registers]
+        return [int(word) for word in self._all(answer.registers, address, count)]
 
     def bit(self, kind: Bits, address: int) -> bool:
         """A coil or a discrete input."""
         answer = self._ask("read_coils" if kind == "coil" else "read_discrete_inputs", address, 1)
-        return bool(answer.bits[0])
+        return bool(self._all(answer.bits[:1], address, 1)[0])
 
     def close(self) -> None:
         self._client.close()
+
+    def _all(self, values: list[Any], address: int, count: int) -> list[Any]:
+        """What was asked for: half a counter, or an answer to something else, would be another place of the belt."""
+        if len(values) != count:
+            raise OutputError(f"{self._name}: address {address}: it gave {len(values)} values and was asked for {count}")
+        return values
 
     def _ask(self, question: str, address: int, count: int) -> Any:
         from pymodbus.exceptions import ModbusException

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.encoders import EncoderSettings
 from edge.encoders.belt import SILENT_POLLS, EncoderBelt
-from edge.errors import ConfigError
+from edge.errors import ConfigError, OutputError
 from edge.line import Line
 from tests.edge.tiny_model import write_model
 
@@ -467,6 +468,37 @@ def test_a_counter_in_a_plc_is_read_over_modbus_and_unrolled_when_it_wraps(plc: 
         assert wheel.read() - first == 16, "and backwards"
     finally:
         wheel.close()
+
+
+@pytest.mark.parametrize("answer", ["03 02 1234", "03 00", "03 06 123456789abc", "01 01 01"])
+def test_an_answer_of_more_or_fewer_registers_than_were_asked_for_is_none(answer: str) -> None:
+    """Whole frames all of them: half a counter is another place of the belt."""
+    pytest.importorskip("pymodbus", reason="pymodbus is not installed")
+    from edge.encoders.modbus import Modbus, ModbusSettings
+
+    data = bytes.fromhex(answer)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            line, _ = server.accept()
+            with line:
+                asked = line.recv(12)
+                line.sendall(asked[:4] + (len(data) + 1).to_bytes(2) + asked[6:7] + data)
+                line.recv(1)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        port = server.getsockname()[1]
+        settings = ModbusSettings(
+            type="modbus", counts_per_mm=10, host="127.0.0.1", port=port, register_at=10, timeout_ms=5000
+        )
+        wheel = Modbus(settings, MonotonicClock())
+        try:
+            with pytest.raises(OutputError, match=rf"127\.0\.0\.1:{port}: address 10: it gave \d values"):
+                wheel.read()
+        finally:
+            wheel.close()
+            thread.join(10)
 
 
 def test_a_plc_that_is_not_there_is_an_error_that_names_it_in_time() -> None:
