@@ -177,7 +177,7 @@ class Line:
             self.encoder = open_encoder(settings.encoder, self.clock)
             return EncoderBelt(
                 self.encoder, settings.encoder, self.clock, self._belt_changed, self._belt_trouble, self._counted_anew,
-                settings.encoder.max_speed_mm_s or FASTEST * settings.speed_mm_s,
+                settings.encoder.max_speed_mm_s or FASTEST * settings.speed_mm_s, self.config.decide.reach_mm / 4,
             )  # fmt: skip
         if settings.position == "pictures":
             belt = PictureBelt(settings.speed_mm_s, self.started_at, self._belt_changed)

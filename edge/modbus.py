@@ -62,7 +62,7 @@ class ModbusDevice:
     def _all(self, values: list[Any], address: int, count: int) -> list[Any]:
         """What was asked for: half a counter, or an answer to something else, would be another place of the belt."""
         if len(values) != count:
-            raise OutputError(f"{self._name}: address {address}: it gave {len(values)} values and was asked for {count}")
+            raise OutputError(f"{self._name}: address {address}: it gave {len(values)} values, not {count}")
         return values
 
     def _ask(self, question: str, address: int, count: int) -> Any:

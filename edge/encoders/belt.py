@@ -3,6 +3,8 @@
 import logging
 import math
 import threading
+from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -23,11 +25,28 @@ BEHIND_THE_HAND = 48  # real-time priority: the threads that push have 49 and 50
 FASTEST = 5.0  # times belt.speed_mm_s: no belt runs faster, unless max_speed_mm_s says so
 SCAN_S = 0.01  # what hands on a counter renews it so often at the most: the step then seems made in one poll
 RENEWED_S = 0.5  # a counter that was set to another value is taken anew once it has gone on evenly for so long
+ANSWERS = 2000  # so many answers show how long one takes: to get used to slower ones takes longer than an item's way
 CALM_S = 1.0  # jumps are over when there was none for so long
 STOP_S, CLOSE_S = 0.5, 0.5
 
 Trouble = Literal["encoder_silent", "encoder_jump", "encoder_reset"]
 OnTrouble = Callable[[Trouble, bool, str], None]
+
+
+class _Usual:
+    """How long an answer usually takes: the median of the newest ones, in seconds."""
+
+    def __init__(self) -> None:
+        self._newest: deque[float] = deque()
+        self._ordered: list[float] = []
+
+    def with_one_more(self, took_s: float) -> float:
+        """Takes in how long one more has taken, and tells the median."""
+        if len(self._newest) == ANSWERS:
+            del self._ordered[bisect_left(self._ordered, self._newest.popleft())]
+        self._newest.append(took_s)
+        insort(self._ordered, took_s)
+        return self._ordered[len(self._ordered) // 2]
 
 
 @dataclass(slots=True)
@@ -50,6 +69,8 @@ class EncoderBelt(SampledBelt):
     there, for ten answers and half a second, the counter was set anew: on_anew is called, for where the things on
     the belt are is not known any more, and counting goes on from where the belt should be by then.
 
+    Nor is one that took so much more or less time than others do that the belt may have been tolerance_mm from there.
+
     on_trouble is told of it: the incident, whether it is over, and a sentence. on_change is called when the belt
     does not go on as predicted.
     """
@@ -63,11 +84,13 @@ class EncoderBelt(SampledBelt):
         on_trouble: OnTrouble,
         on_anew: Callable[[], None] = lambda: None,
         fastest_mm_s: float = math.inf,
+        tolerance_mm: float = math.inf,
     ) -> None:
         super().__init__(window_s=max(8 * settings.poll_ms / 1e3, 0.02))
         self._encoder, self._settings, self._clock = encoder, settings, clock
         self._on_change, self._on_trouble, self._on_anew = on_change, on_trouble, on_anew
-        self._fastest_mm_s = fastest_mm_s
+        self._fastest_mm_s, self._tolerance_mm = fastest_mm_s, tolerance_mm
+        self._usual = _Usual()
         self._anchor: tuple[int | float, float] | None = None  # the counts from which on, and the position there
         self._counts: int | float = 0
         self._anew_at = -math.inf
@@ -149,14 +172,16 @@ class EncoderBelt(SampledBelt):
             counts = counted(self._encoder.read())
         except BaseException as error:  # an encoder may be the user's own and raise anything
             pass_interrupt(error)
-            self._failed += 1
-            self._why = f"{type(error).__name__}: {error}"
-            if self._failed >= SILENT_POLLS and (self._anchor is not None or self._hangs()):
-                self._tell("encoder_silent", f"the encoder does not answer ({self._why})")
+            self._unanswered(f"{type(error).__name__}: {error}")
             return
         # The counts belong to a moment within the question and its answer: the middle errs least.
         now = self._clock.now()
-        at, elapsed_s, self._asked_at = (asked_at + now) / 2, now - self._asked_at, asked_at
+        at, elapsed_s = (asked_at + now) / 2, now - self._asked_at
+        if (off_mm := self._off_mm(at, counts, now - asked_at)) > self._tolerance_mm:
+            took_ms = (now - asked_at) * 1e3
+            self._unanswered(f"an answer took {took_ms:.0f} ms: the belt may be {off_mm:.0f} mm from where it says")
+            return
+        self._asked_at = asked_at
         with self._telling:
             if self._hangs():
                 self._tell("encoder_silent", f"the encoder did not answer for {self._silent_s() * 1e3:.0f} ms")
@@ -169,6 +194,24 @@ class EncoderBelt(SampledBelt):
             self._over("encoder_jump", "the encoder's counts go on without a jump")
         if not self.goes_on_as_told(at):
             self._on_change()
+
+    def _unanswered(self, why: str) -> None:
+        self._failed, self._why = self._failed + 1, why
+        if self._failed >= SILENT_POLLS and (self._anchor is not None or self._hangs()):
+            self._tell("encoder_silent", f"the encoder does not answer ({why})")
+
+    def _off_mm(self, at: float, counts: int | float, took_s: float) -> float:
+        """How far off the place may be for the answer's having taken another time than usual.
+
+        When in that time the counts were taken nobody knows. Where it is always the same, every place is off by the
+        same way, which does not matter.
+        """
+        odd_s = abs(took_s - self._usual.with_one_more(took_s))
+        if not self._samples:
+            return 0.0
+        last_at, last_mm = self._samples[-1]
+        ran_mm_s = abs(self._mm(counts) - last_mm) / max(at - last_at, SCAN_S)
+        return odd_s / 2 * min(max(ran_mm_s, abs(self.speed_mm_s(at))), self._fastest_mm_s)
 
     def _believed(self, at: float, counts: int | float, elapsed_s: float) -> bool:
         """Takes counts for where the belt is, unless no belt could have come there; elapsed_s since it was last asked.

@@ -5,7 +5,7 @@ import math
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +28,14 @@ class Wheel:
     def __init__(self) -> None:
         self.counts = 1000
         self.unplugged = False
+        self.slow: Callable[[], None] = lambda: None
 
     def read(self) -> int:
         if self.unplugged:
             raise OSError("no such device")
-        return self.counts
+        counts = self.counts
+        self.slow()
+        return counts
 
 
 class Trial:
@@ -43,7 +46,7 @@ class Trial:
         settings = EncoderSettings(type="own", counts_per_mm=counts_per_mm, poll_ms=5)
         self.belt = EncoderBelt(
             self.wheel, settings, self.clock, self._changed, lambda *said: self.troubles.append(said),
-            self._counted_anew, fastest_mm_s=2500,
+            self._counted_anew, fastest_mm_s=2500, tolerance_mm=5,
         )  # fmt: skip
 
     def _changed(self) -> None:
@@ -55,6 +58,17 @@ class Trial:
     @property
     def told(self) -> list[tuple[str, bool]]:
         return [(name, recovered) for name, recovered, _ in self.troubles]
+
+    def run_slowly(self, seconds: float, mm_s: float, took_s: float) -> None:
+        """As run, but each answer takes so long after the counts were taken."""
+        first, start = self.wheel.counts, self.clock.now()
+        self.wheel.slow = lambda: self.clock.advance(self.clock.now() + took_s)
+        while self.clock.now() < start + seconds:
+            self.clock.advance(self.clock.now() + 0.005)
+            self.wheel.counts = first + round((self.clock.now() - start) * mm_s * 10)
+            self.belt.poll()
+        self.wheel.slow = lambda: None
+        self.wheel.counts = first + round((self.clock.now() - start) * mm_s * 10)
 
     def run(self, seconds: float, mm_s: float, counts_per_mm: float = 10.0) -> None:
         start, first = self.clock.now(), self.wheel.counts
@@ -123,6 +137,34 @@ def test_an_encoder_that_raises_what_is_no_exception_is_silent_and_asked_again(
     assert not trial.belt.known()
     trial.belt.poll()
     assert trial.told == [("encoder_silent", False), ("encoder_silent", True)]
+
+
+@pytest.mark.parametrize(("took_s", "mm_s", "counts"), [(0.04, 500, False), (0.012, 500, True), (0.012, 1500, False)])
+def test_an_answer_that_took_so_long_that_the_belt_ran_out_of_its_diverters_reach_is_none(
+    took_s: float, mm_s: float, counts: bool
+) -> None:
+    """An item is seen by quick answers and pushed by slow ones: as far as they differ, so far beside it."""
+    trial = Trial()
+    trial.run(1.0, mm_s)
+    trial.run_slowly(1.0, mm_s, took_s)
+    assert trial.belt.known() is counts
+    assert trial.told == ([] if counts else [("encoder_silent", False)])
+    if not counts:
+        assert f"took {took_s * 1e3:.0f} ms" in trial.troubles[0][2]
+    trial.run(0.2, mm_s)
+    assert trial.belt.known()
+    at = trial.clock.now()
+    assert trial.belt.position_mm(at) == pytest.approx((trial.wheel.counts - 1000) / 10, abs=mm_s * 0.006)
+    told = [] if counts else [("encoder_silent", False), ("encoder_silent", True)]
+    assert trial.told == told, "and it has not jumped"
+
+
+def test_answers_that_all_take_as_long_are_believed() -> None:
+    """Every place is off by the same way then, those that items were seen at too."""
+    trial = Trial()
+    trial.run_slowly(1.0, 1500, 0.02)
+    assert trial.belt.known()
+    assert trial.troubles == []
 
 
 def test_an_encoder_that_hangs_is_not_believed_meanwhile_and_told_when_it_comes_back() -> None:
