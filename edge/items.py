@@ -39,6 +39,7 @@ __all__ = ["Finder", "Found", "Tracked", "Tracker", "Viewer"]
 WAIT_S = 0.5  # how long an item may hide inside the picture, and in how many pictures at least,
 WAIT_FRAMES = 5  # before it counts as taken away
 SEEN_GATE, EXPECTED_GATE = 0.02, 0.05  # how far off its place a thing may be, as a share of the way since it was seen
+AGAINST = 3  # things that travel against the belt's direction say that it is set the wrong way round
 MOST_OPEN = 300  # pictures that wait for a silent encoder to tell where the belt was
 BACK = 0.5  # how far beyond an edge items are remembered, in lengths of the sight: a belt may turn back
 
@@ -53,6 +54,7 @@ class Tracked:
     which is which: too long there was no picture to follow them by. moved_px is how far the belt moved
     since the frame before, and seen_moving whether known items showed it (or it is only expected).
     too_long_mm is the length of what was passed over as longer than items that touch can be, 0 for nothing.
+    wrong_way says that several things have travelled against belt.direction, and none ever along it.
     """
 
     items: tuple[Item, ...] = ()
@@ -63,6 +65,7 @@ class Tracked:
     moved_px: float = 0.0
     seen_moving: bool = False
     too_long_mm: float = 0.0
+    wrong_way: bool = False
 
 
 class Tracker:
@@ -104,6 +107,7 @@ class Tracker:
         self._open: deque[Moment] = deque()  # those of which more may become known
         self._placed: Moment | None = None  # the last one whose place is sure and final
         self._first = True
+        self._against: set[Track] = set()  # what goes the wrong way, while nothing has come the right one
 
     @property
     def observed_speed_mm_s(self) -> tuple[float, float] | None:
@@ -150,7 +154,14 @@ class Tracker:
         left, vanished = self._ends(frame)
         seen = [track for track in self._tracks if track.id and (not track.unseen or track.hidden)]
         items = tuple(self._item(track, frame) for track in sorted(seen, key=lambda track: track.id))
-        return Tracked(items, born, left, vanished, doubtful, moved, seen_moving)
+        return Tracked(items, born, left, vanished, doubtful, moved, seen_moving, wrong_way=self._wrong_way())
+
+    def _wrong_way(self) -> bool:
+        if self._next_id > 1:
+            self._against.clear()
+        elif len(self._against) < AGAINST:
+            self._against.update(track for track in self._tracks if track.goes_against)
+        return len(self._against) >= AGAINST
 
     def _one_a_frame(self, frame: Frame) -> Tracked:
         """The whole picture is the item: it comes and goes with its frame."""

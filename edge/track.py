@@ -53,6 +53,8 @@ class Track:
     area_px: float = 0.0  # what it usually covers
     _with_belt: int = 0  # steps in a row that it made with the belt,
     _steady: int = 0  # and that it made evenly forward by itself
+    _against: int = 0  # and evenly the other way,
+    _against_px: float = 0.0  # so far
     _still: int = 0
     _travelled_px: float = 0.0
     _step_from: np.ndarray = field(init=False)
@@ -142,6 +144,11 @@ class Track:
         return self._steady >= FIRST_STEPS * patience and self._travelled_px >= far_enough
 
     @property
+    def goes_against(self) -> bool:
+        """Whether it has travelled for more than its own length, evenly, against the belt's direction."""
+        return self._against >= 2 * FIRST_STEPS and self._against_px > float(self.place[FRONT] - self.place[REAR])
+
+    @property
     def placed(self) -> bool:
         """Whether it was known where the belt was at any sighting that says where on it this lies."""
         return any(moment.sure for moment, _ in self._whole)
@@ -172,7 +179,8 @@ class Track:
             return
         cut = bool(self._step_from[[CUT_ENTRY, CUT_EXIT]].any() or place[[CUT_ENTRY, CUT_EXIT]].any())
         drift = abs((place[SIDE] + place[OTHER]) - (self._step_from[SIDE] + self._step_from[OTHER])) / 2
-        forward = offset > NOISE_PX and (cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset))
+        straight = cut or drift <= 3 * NOISE_PX + 0.1 * abs(offset)
+        forward, against = offset > NOISE_PX and straight, offset < -NOISE_PX and straight
         with_belt = abs(offset - since) < 2.5 * NOISE_PX + 0.08 * abs(since)
         own = self._step_speed * dt if self._step_speed is not None else offset
         even = abs(offset - own) < 2 * NOISE_PX + 0.15 * abs(own)
@@ -180,6 +188,8 @@ class Track:
         self._steady = self._steady + 1 if forward and even else 0
         self._still = self._still + 1 if abs(offset) <= NOISE_PX else 0
         self._travelled_px = self._travelled_px + offset if forward else 0.0
+        self._against = self._against + 1 if against and even else 0
+        self._against_px = self._against_px - offset if self._against else 0.0
         self._step_from, self._step_at, self._step_px, self._step_speed = place, now, 0.0, offset / dt
 
 

@@ -36,6 +36,7 @@ class Watch:
         self._too_long_at = -inf
         self._compared_at = -inf
         self._seen: tuple[int, int] | None = None
+        self._wrong_way = False
 
     def start(self) -> None:
         if self._web:
@@ -58,6 +59,14 @@ class Watch:
             self._seen = height, width
             if wrong := self._line.config.items.outside(width, height):
                 self._herald.tell("roi_outside", "camera", wrong, "only what lies in the picture is looked at")
+        if tracked.wrong_way and not self._wrong_way:
+            self._wrong_way = True
+            direction = self._line.config.belt.direction
+            self._herald.tell(
+                "belt_wrong_way", "belt",
+                f'all that travels in the pictures goes against belt.direction = "{direction}"',
+                "none of it is taken for an item: mend belt.direction, or turn the camera",
+            )  # fmt: skip
         if tracked.too_long_mm:
             if frame.captured_at - self._too_long_at > PASSED_S:
                 most_mm = self._line.config.items.max_mm

@@ -36,6 +36,7 @@ class Watch:
         self.born: list[int] = []
         self.left: list[int] = []
         self.vanished: list[int] = []
+        self.wrong_way = False
 
     def look(self, frame: Frame) -> Tracked:
         tracked = self.tracker.update(frame, self.finder.find(frame, self.tracker.boxes))
@@ -46,6 +47,7 @@ class Watch:
         self.born += tracked.born
         self.left += tracked.left
         self.vanished += tracked.vanished
+        self.wrong_way |= tracked.wrong_way
         return tracked
 
     def watch_clip(self, path: Path, fps: float) -> None:
@@ -103,6 +105,7 @@ def test_a_hand_that_places_and_takes_bottles_is_no_item(shared_data: Path) -> N
     watch.watch_clip(shared_data / "belt" / "bottles.mp4", fps=29.8)
     assert watch.born == []
     assert watch.tracker.boxes == []
+    assert not watch.wrong_way
 
 
 # The simulated belt, whose truth is known.

@@ -271,6 +271,21 @@ def test_an_output_that_does_not_let_go_is_told_of_and_keeps_neither_the_line_fr
     journal.close()
 
 
+@pytest.mark.parametrize("direction", ["left", "right"])
+def test_a_belt_whose_direction_is_set_the_wrong_way_round_is_told_of(model: Path, direction: str) -> None:
+    """Nothing is an item that travels against it: without a word the line would be as quiet as an empty belt."""
+    line, heard = played(
+        config(
+            model,
+            camera={"source": "sim:?speed_mm_s=500&rate=3&seed=1&seconds=6&width=800&height=240"},
+            belt={"pixels_per_mm": 1.6, "speed_mm_s": 500, "direction": direction},
+        )
+    )
+    wrong = direction == "left"
+    assert bool(heard) is not wrong
+    assert line.herald.incidents["belt_wrong_way"] == wrong
+
+
 @pytest.mark.parametrize("who", ["callback_stuck", "output_stuck"])
 def test_who_does_not_come_back_from_a_decision_is_named_within_seconds_and_so_is_its_return(
     model: Path, monkeypatch: pytest.MonkeyPatch, who: str
