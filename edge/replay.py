@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.camera import is_recorded, redacted
 from edge.clock import VirtualClock
 from edge.config import JournalSettings, LineConfig
 from edge.errors import ConfigError
@@ -26,7 +27,8 @@ class Replay:
 def replay(config: LineConfig, clip: str, other: Path | None = None) -> Replay:
     """Plays a clip on a virtual clock, nothing dropped. Items are found the same way both times, so
     their ids agree; no output is moved, no photo-eye is read and nothing is journalled. Raises ConfigError
-    when items are announced by a photo-eye, of which a clip knows nothing."""
+    when items are announced by a photo-eye, of which a clip knows nothing, when the clip is a live camera, and
+    when a model lacks a class of the line's."""
     if config.items.mode == "trigger":
         raise ConfigError('items.mode = "trigger" cannot be replayed: a clip does not hold what the photo-eye saw')
     still = config.model_copy(
@@ -37,12 +39,17 @@ def replay(config: LineConfig, clip: str, other: Path | None = None) -> Replay:
             "outputs": {name: _log(settings) for name, settings in config.outputs.items()},
         }
     )
+    if not is_recorded(still.camera):
+        raise ConfigError(f"{redacted(clip)}: is a live camera; a clip, pictures or a simulated belt can be replayed")
     models = [config.model.path, *([other] if other else [])]
     runs = []
     for path in models:
         one = still.model_copy(update={"model": still.model.model_copy(update={"path": path})})
         heard: list[Decision] = []
-        line = Line(one, on_decision=heard.append, clock=VirtualClock())
+        try:
+            line = Line(one, on_decision=heard.append, clock=VirtualClock())
+        except ConfigError as error:  # of two models it must be said which one lacks a class
+            raise ConfigError(str(error).replace("which the model does not", f"which {path} does not")) from None
         try:
             line.play()
         finally:

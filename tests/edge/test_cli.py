@@ -162,6 +162,23 @@ def test_check_says_how_each_part_is(model: Path, tmp_path: Path) -> None:
     assert "gone.mp4" in "".join(gone.stdout.split())
 
 
+@pytest.mark.parametrize("camera", ["0", "rtsp://me:secret@127.0.0.1:9/x"])
+def test_a_live_camera_is_not_replayed(model: Path, tmp_path: Path, camera: str) -> None:
+    done = sortline("replay", line(tmp_path, model), camera)
+    assert done.returncode == 2
+    assert "is a live camera" in done.stderr
+    assert "secret" not in done.stderr
+
+
+def test_replay_names_the_model_that_lacks_a_class_of_the_lines(model: Path, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other.onnx", classes=("plum", "pear", "fig"))
+    path = line(tmp_path, model)
+    done = sortline("replay", path, f"sim:?seed=3&seconds=1&{SMALL}", "--model", other)
+    assert done.returncode == 2
+    assert all(said.startswith(f"{path}: lanes") for said in done.stderr.removeprefix("sortline: ").splitlines())
+    assert f"which {other} does not have (it has: plum, pear, fig)" in done.stderr
+
+
 def test_replay_tells_which_decisions_differ_between_two_models(model: Path, tmp_path: Path) -> None:
     same = sortline("replay", line(tmp_path, model), f"sim:?seed=3&seconds=3&{SMALL}", "--model", model)
     assert same.returncode == 0, same.stderr
@@ -315,7 +332,7 @@ def test_a_corrupt_picture_among_good_ones_is_skipped_and_named(model: Path, tmp
     assert "frames             2 " in done.stdout
 
 
-@pytest.mark.parametrize("words", [["demo", "--source", "0"], ["replay", "{line}", "sim:"]])
+@pytest.mark.parametrize("words", [["demo", "--source", "0"], ["replay", "{line}", "sim:"], ["replay", "{line}", "sim:?seconds=0"]])
 def test_what_would_never_end_or_never_begin_is_refused(model: Path, tmp_path: Path, words: list[str]) -> None:
     path = line(tmp_path, model)
     done = sortline(*(word.format(line=path) for word in words))
