@@ -332,7 +332,9 @@ def test_a_corrupt_picture_among_good_ones_is_skipped_and_named(model: Path, tmp
     assert "frames             2 " in done.stdout
 
 
-@pytest.mark.parametrize("words", [["demo", "--source", "0"], ["replay", "{line}", "sim:"], ["replay", "{line}", "sim:?seconds=0"]])
+@pytest.mark.parametrize(
+    "words", [["demo", "--source", "0"], ["replay", "{line}", "sim:"], ["replay", "{line}", "sim:?seconds=0"]]
+)
 def test_what_would_never_end_or_never_begin_is_refused(model: Path, tmp_path: Path, words: list[str]) -> None:
     path = line(tmp_path, model)
     done = sortline(*(word.format(line=path) for word in words))
