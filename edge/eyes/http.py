@@ -1,5 +1,6 @@
 """A photo-eye that another machine speaks for: one `POST /eyes/NAME` an item."""
 
+import math
 from typing import Literal
 
 from edge.clock import Clock
@@ -19,6 +20,8 @@ class Http:
 
     def __init__(self, settings: HttpSettings, clock: Clock) -> None:
         self._clock = clock
+        self._debounce_s = settings.debounce_ms / 1e3
+        self._last_at = -math.inf
         self._tell: Tell | None = None
 
     def listen(self, tell: Tell) -> None:
@@ -27,9 +30,13 @@ class Http:
 
     def told(self, at: float) -> None:
         """An item broke the beam at a moment; that it left it again is never told, so it has left at once."""
-        if self._tell is not None:
-            for broken in (False, True, False):
-                self._tell(broken, at)
+        if self._tell is None or at - self._last_at < self._debounce_s:
+            self._last_at = max(at, self._last_at)
+            return
+        self._last_at = at
+        # Free for as long as it has to be: the next post may be a minute away, and a beam broken till then is a jam.
+        for broken, moment in ((True, at), (False, at), (False, at + 2 * self._debounce_s)):
+            self._tell(broken, moment)
 
     def close(self) -> None:
         self._tell = None

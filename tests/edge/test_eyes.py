@@ -450,6 +450,8 @@ def test_a_post_is_one_edge_at_its_moment_and_two_within_the_debounce_time_are_o
     broken = [edge.at for _, edge in row.edges if edge.broken]
     assert broken[:2] == [now - 2.0, now - 1.0]
     assert now <= broken[2] <= time.monotonic(), "nothing is told of the future"
+    assert [edge.broken for _, edge in row.edges] == [True, False] * 3, "no beam stays broken until the next post"
+    assert [edge.at for _, edge in row.edges[:2]] == [now - 2.0] * 2
 
 
 def test_a_post_for_another_eye_or_from_long_ago_is_refused_in_a_sentence() -> None:
