@@ -1,5 +1,6 @@
 import sys
 import threading
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -68,3 +69,13 @@ def test_a_place_that_is_known_decides_between_steps_that_explain_as_much() -> N
 def test_two_steps_that_explain_what_is_seen_about_as_well_are_ambiguous_while_the_place_is_not_known() -> None:
     step = step_of([100], [350, 450], promised_px=300, error_px=100)
     assert step == Step(300, seen=False, ambiguous=True)
+
+
+@pytest.mark.parametrize(("position", "ratio"), [("speed", 1.05), ("pictures", 1.0)])
+def test_the_scale_is_learnt_by_a_position_that_does_not_come_from_the_pictures_themselves(
+    position: Literal["speed", "pictures"], ratio: float
+) -> None:
+    flow = BeltFlow(BeltSettings(pixels_per_mm=1.0, speed_mm_s=600, position=position))
+    for _ in range(1000):
+        flow.learn(10.5, 1 / 60, 10.0)
+    assert flow.ratio == pytest.approx(ratio, abs=0.005)
