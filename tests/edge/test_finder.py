@@ -13,6 +13,7 @@ from edge.records import Box, Frame
 from edge.simulator.scene import Scene
 from edge.simulator.settings import SimulatorSettings
 from edge.simulator.world import World
+from edge.travel import Travel
 from tests.edge.painted_belt import PaintedBelt, Painter, block, disc, off_by, soft_shadow, still
 
 
@@ -225,3 +226,11 @@ def test_every_drawn_part_is_found_where_it_lies_whichever_way_the_belt_runs(dir
     assert seen >= 0.98 * looked
     assert float(np.median(offs)) <= 2.0
     assert float(np.percentile(offs, 99)) <= 8.0
+
+
+@pytest.mark.parametrize("direction", ["right", "left", "down", "up"])
+def test_a_distance_along_the_belt_is_the_same_in_the_picture_whichever_way_the_belt_runs(direction: Direction) -> None:
+    travel = Travel(direction, 640, 360)
+    dx, dy = travel.vector(30.0)
+    (before, side), (after, other) = travel.point(100, 80), travel.point(100 + dx, 80 + dy)
+    assert (after - before, other - side) == (30.0, 0.0)
