@@ -1,8 +1,8 @@
 """Training pictures from the simulated belt: what the line's finder would hand to the model, with its class."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -38,8 +38,8 @@ def draw(
     class folders with real pictures to cut the items from. The same seed draws the same pictures.
     A picture's name says which belt it is of, as belt0003-00012.png: pictures of one belt share its light, blur
     and noise, and a fair test is on other belts than the training (`--group '(belt[0-9]+)-'` of sortline-train).
-    Raises ConfigError when out holds class folders already, SortlineError when it cannot be written to:
-    then nothing of it stays.
+    Raises ConfigError when out holds class folders already, SortlineError when it cannot be written to. After that,
+    or an interruption, nothing of it stays.
     """
     labels = class_names(SimulatorSettings(items=items))
     if items:
@@ -49,27 +49,18 @@ def draw(
     if foreign:
         wanted[FOREIGN] = foreign
         folders[FOREIGN] = out.with_name(f"{out.name}-{FOREIGN}")
-    for folder in folders.values():
-        try:
-            if folder.is_dir() and any(folder.iterdir()):
-                raise ConfigError(f"{folder}: holds pictures already; name a new folder or empty this one")
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SortlineError(f"{folder}: cannot be made ({error.strerror})") from None
     written: Counter[str] = Counter()
-    paths: list[Path] = []
-    for belt, label, crop in crops(seed, foreign / (foreign + per_class * len(labels)), items):
-        if written[label] < wanted.get(label, 0):
-            paths.append(folders[label] / f"belt{belt:04d}-{written[label]:05d}.png")
-            try:
-                _write(paths[-1], crop if size is None else _resized(crop, size))
-            except SortlineError:
-                _remove(paths, folders.values())
-                raise
-            written[label] += 1
-        if all(written[name] >= count for name, count in wanted.items()):
-            return dict(sorted(written.items()))
-    raise AssertionError("the belt never ends")
+    with _all_or_nothing() as made:
+        for folder in folders.values():
+            _make(folder, made)
+        for belt, label, crop in crops(seed, foreign / (foreign + per_class * len(labels)), items):
+            if written[label] < wanted.get(label, 0):
+                made.append(folders[label] / f"belt{belt:04d}-{written[label]:05d}.png")
+                _write(made[-1], crop if size is None else _resized(crop, size))
+                written[label] += 1
+            if all(written[name] >= count for name, count in wanted.items()):
+                break
+    return dict(sorted(written.items()))
 
 
 def crops(seed: int, foreign: float = 0.0, items: Path | None = None) -> Iterator[tuple[int, str, np.ndarray]]:
@@ -128,18 +119,33 @@ def _write(path: Path, crop: np.ndarray) -> None:
     try:
         path.write_bytes(cv2.imencode(".png", crop)[1].tobytes())
     except OSError as error:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)  # half a picture would be taken for one
         raise SortlineError(f"{path}: cannot be written ({error.strerror})") from None
 
 
-def _remove(paths: Iterable[Path], folders: Iterable[Path]) -> None:
-    """Takes back what was written: a part of a dataset would be taken for the whole."""
-    with suppress(OSError):
-        for path in paths:
-            path.unlink(missing_ok=True)
-        for folder in folders:
-            folder.rmdir()
+def _make(folder: Path, made: list[Path]) -> None:
+    """Makes a folder that has nothing in it; it, and those above it that were not there either, are added to made."""
+    try:
+        if folder.is_dir() and any(folder.iterdir()):
+            raise ConfigError(f"{folder}: holds pictures already; name a new folder or empty this one")
+        for one in (*reversed(folder.parents), folder):
+            if not one.is_dir():
+                one.mkdir()
+                made.append(one)
+    except OSError as error:
+        raise SortlineError(f"{folder}: cannot be made ({error.strerror})") from None
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[list[Path]]:
+    """Files and folders that are taken back after an error: a part of a dataset would be taken for the whole."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException:
+        for path in reversed(made):
+            with suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+        raise
 
 
 def _resized(crop: np.ndarray, size: int) -> np.ndarray:

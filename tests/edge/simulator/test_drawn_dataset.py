@@ -83,10 +83,41 @@ def test_a_full_disk_is_named_with_the_picture_and_nothing_half_done_stays(tmp_p
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    assert main([str(tmp_path / "parts"), "--per-class", "3"]) == 1
+    (tmp_path / "kept").mkdir()
+    for out in ("parts", "new/parts", "kept"):
+        assert main([str(tmp_path / out), "--per-class", "3", "--foreign", "1"]) == 1
+        (said,) = capsys.readouterr().err.splitlines()
+        assert said.endswith(".png: cannot be written (No space left on device)")
+        assert list(tmp_path.rglob("*")) == [tmp_path / "kept"], "the one folder that was there before"
+
+
+def test_where_not_every_folder_can_be_made_none_is_left(tmp_path, monkeypatch, capsys):
+    real = Path.mkdir
+
+    def full(path, *args, **keys):
+        if path.name == "nut":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, *args, **keys)
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    assert main([str(tmp_path / "new" / "parts"), "--per-class", "3"]) == 1
     (said,) = capsys.readouterr().err.splitlines()
-    assert said.endswith(".png: cannot be written (No space left on device)")
-    assert not list((tmp_path / "parts").iterdir())
+    assert said.endswith("nut: cannot be made (No space left on device)")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_dataset_leaves_nothing_that_could_be_taken_for_a_whole_one(tmp_path, monkeypatch):
+    real = Path.write_bytes
+
+    def interrupted(path, data):
+        real(path, data[: len(data) // 2])
+        if len(list(tmp_path.rglob("*.png"))) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        draw(tmp_path / "new" / "parts", per_class=3, seed=1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_dataset_is_cut_from_real_pictures_on_the_belt(tmp_path, shared_data):
