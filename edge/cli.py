@@ -6,11 +6,10 @@ Exit status: 0 done, 1 the thing asked for failed, 2 wrong words or a wrong file
 import argparse
 import json
 import logging
-import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
@@ -29,6 +28,7 @@ from edge.errors import (
     screen_errors,
 )
 from edge.files import check_writable, write_whole
+from edge.interrupts import Wish
 from edge.logs import log_to_screen
 from edge.plain import plain
 
@@ -46,19 +46,21 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        with log_to_screen(options.debug), screen_errors():
-            return int(options.run(options))
-    except SortlineError as error:
-        if options.debug:
-            raise
-        print(plain(f"sortline: {error}", "\n"), file=sys.stderr)
-        return 2 if isinstance(error, WRONG_INPUT) else 1
-    except KeyboardInterrupt:
-        print("sortline: interrupted", file=sys.stderr)
-        return 1
-    except ReaderGone:
-        return 1
+    options.wish = Wish()
+    with options.wish.heard():
+        try:
+            with log_to_screen(options.debug), screen_errors():
+                return int(options.run(options))
+        except SortlineError as error:
+            if options.debug:
+                raise
+            print(plain(f"sortline: {error}", "\n"), file=sys.stderr)
+            return 2 if isinstance(error, WRONG_INPUT) else 1
+        except KeyboardInterrupt:
+            print("sortline: interrupted", file=sys.stderr)
+            return 1
+        except ReaderGone:
+            return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,7 +189,7 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
     fast = getattr(options, "fast", False)
     if fast:
         _must_be_recorded(config)
-    with _until_asked_to_stop() as stop, session_precedence():
+    with options.wish.to_stop() as stop, session_precedence():
         line = Line(
             config,
             clock=VirtualClock() if fast else None,
@@ -306,26 +308,6 @@ def _is_endless(belt: str) -> bool:
         return float(parse_qs(belt.partition("?")[2]).get("seconds", ["0"])[-1]) == 0
     except ValueError:
         return False
-
-
-@contextmanager
-def _until_asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C ends the program at once."""
-    stop = threading.Event()
-    previous = {}
-
-    def asked(number: int, _: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is threading.main_thread():
-        previous = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _must_be_recorded(config: Any) -> None:

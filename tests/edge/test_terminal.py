@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import edge.bench
+from edge import interrupts
 from edge.cli import main
 from edge.config import LineConfig, WebSettings
 from edge.errors import ConfigError, ModelError, PictureError, WebError
@@ -98,6 +99,32 @@ def test_ctrl_c_ends_a_command_with_a_word(monkeypatch: pytest.MonkeyPatch, caps
         assert main(["bench"]) == 1
     finally:
         signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "sortline: interrupted\n"
+
+
+def test_ctrl_c_that_is_pressed_again_at_once_tears_nothing_out_of_its_good_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = []
+
+    def run_bench(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            done.append("ended in good order")
+            # Who presses it again later means something else.
+            monkeypatch.setattr(interrupts, "AGAIN_S", 0.0)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(edge.bench, "run_bench", run_bench)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["bench"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["ended in good order"]
     assert capsys.readouterr().err == "sortline: interrupted\n"
 
 
