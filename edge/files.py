@@ -4,25 +4,27 @@ import errno
 import os
 import shutil
 import stat
+import threading
 from contextlib import suppress
 from pathlib import Path
 
 LONGEST_TEXT = 1_000_000  # bytes: a hundred times the longest configuration, a ten-thousandth of a small computer
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file beside its place and moves it there: a full disk leaves the old one. Raises OSError.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes bytes, or a text as UTF-8, beside their place and moves them there: a full disk leaves what was.
+    Raises OSError.
 
     What is no regular file is written to as it is, and so is one in a folder where this user may make no other.
     """
-    target = path.resolve()
+    target, data = path.resolve(), content.encode() if isinstance(content, str) else content
     if not _makes_anew(target):
-        target.write_text(text, encoding="utf-8")
+        target.write_bytes(data)
         return
     partial = _partial(target)
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with partial.open("wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
@@ -73,4 +75,5 @@ def _makes_anew(target: Path) -> bool:
 
 
 def _partial(target: Path) -> Path:
-    return target.with_name(f".sortline-{os.getpid()}.partial")
+    # By thread: several write into one folder at once. Not by the target's name, which may be as long as names can be.
+    return target.with_name(f".sortline-{os.getpid()}-{threading.get_native_id()}.partial")

@@ -1,28 +1,21 @@
 """Writing files and folders so that a reader, or a power cut, finds either the old one whole or the new one whole."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from edge.files import write_whole
 from training.errors import TrainingError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the target, flushes to the disk, then renames; raises TrainingError when the disk will not."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """Writes a file whole or not at all, and its folder where there is none; TrainingError when the disk will not."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot be written ({error.strerror})") from None
 
 
