@@ -87,7 +87,8 @@ class ListeningEye(Protocol):
 
     def listen(self, tell: Tell) -> None:
         """From now on tell(broken, moment on the line's clock) is called with the present state and each
-        change of it, by one thread at a time. Called once."""
+        change of it, by one thread at a time. Called once, and has to return at once: an eye that waits for
+        changes does so in a thread of its own."""
         ...
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from edge.bounded import close_all
+from edge.bounded import NotBack, close_all, within
 from edge.clock import Clock
 from edge.errors import ConfigError, pass_interrupt
 from edge.eyes import TRIGGER, Edge, EyeSettings
@@ -26,6 +26,7 @@ BLINK_POLLS = 5
 # What is told from outside may be so old: the belt's past is not kept much longer.
 OLDEST_S = 5.0
 CLOSE_S = 0.5
+LISTEN_S = 5.0  # an eye is given so long to begin to listen
 
 
 class PhotoEye:
@@ -69,11 +70,14 @@ class PhotoEye:
         return math.inf if blinks else self._watching_since
 
     def start(self, threaded: bool) -> None:
-        """Listens, or starts to ask; without threads the owner calls `poll` every period_s."""
+        """Listens, or starts to ask; without threads the owner calls `poll` every period_s.
+
+        Raises ConfigError for an eye that cannot listen, or does not come back from it.
+        """
         self._answered_at = self._clock.now()
         if not self.polled:
             self._watching_since = self._answered_at
-            self.eye.listen(self._told)
+            self._listen()
         elif threaded:
             self._thread.start()
 
@@ -110,6 +114,16 @@ class PhotoEye:
         if gap_s > self._blink_s or self._watching_since == math.inf:
             self._watching_since = at
         self._sample(at, broken != self._settings.inverted, gap_s / 2)
+
+    def _listen(self) -> None:
+        try:
+            within(LISTEN_S, lambda: self.eye.listen(self._told), "listen(tell)")
+        except BaseException as error:  # an eye may be the user's own and raise anything
+            pass_interrupt(error)
+            how = f"listen(tell) failed ({type(error).__name__}: {error})"
+            if isinstance(error, NotBack):
+                how = f"{error}: it has to return at once, and tell from a thread of its own"
+            raise ConfigError(f"{_table(self.name)}: {how}") from None
 
     def _told(self, broken: bool, at: float) -> None:
         try:
@@ -221,7 +235,7 @@ class PhotoEyes:
         return "; ".join(filter(None, (eye.trouble() for eye in self._eyes.values()))) or None
 
     def _open(self, name: str, settings: EyeSettings, tell: Tell, on_edge: Callable[[str, Edge], None]) -> PhotoEye:
-        table = "items.trigger" if name == TRIGGER else f"the photo-eye of lane {name!r}"
+        table = _table(name)
         try:
             eye = open_eye(settings, self._clock, table)
         except ConfigError as error:
@@ -232,3 +246,8 @@ class PhotoEyes:
         else:
             blindness = "pushes are made and not confirmed until it answers again"
         return PhotoEye(name, eye, settings, self._clock, tell, blindness, partial(on_edge, name))
+
+
+def _table(name: str) -> str:
+    """The table of the configuration that describes an eye."""
+    return "items.trigger" if name == TRIGGER else f"the photo-eye of lane {name!r}"

@@ -200,7 +200,7 @@ class Row:
         self.eyes.stop()
 
 
-beam: dict[str, Any] = {"broken": False, "hang": False, "raises": None}
+beam: dict[str, Any] = {"broken": False, "hang": False, "raises": None, "listens": None}
 hanging = threading.Event()
 
 
@@ -216,7 +216,7 @@ def read_beam() -> bool:
 
 @pytest.fixture(autouse=True)
 def free_beam() -> Iterator[None]:
-    beam.update(broken=False, hang=False, raises=None)
+    beam.update(broken=False, hang=False, raises=None, listens=None)
     hanging.clear()
     yield
     hanging.set()
@@ -277,6 +277,39 @@ def test_an_eye_that_does_not_let_go_keeps_no_other_in_hand(
         pass
     assert len(closed) == 2
     assert f"close() failed ({type(raised).__name__}: {raised})" in caplog.text
+
+
+class Deaf:
+    """A user's own eye that is told of changes, and begins to listen as beam["listens"] says."""
+
+    Settings = EyeSettings
+
+    def __init__(self, settings: EyeSettings, clock: Clock) -> None: ...
+
+    def listen(self, tell: Callable[[bool, float], None]) -> None:
+        if isinstance(beam["listens"], BaseException):
+            raise beam["listens"]
+        hanging.wait(20)
+
+
+@pytest.mark.parametrize(
+    ("listens", "says"),
+    [
+        ("for ever", r"listen\(tell\) has not come back for 0\.2 s: it has to return at once"),
+        (OSError("no such port"), r"listen\(tell\) failed \(OSError: no such port\)"),
+        (SystemExit(3), r"listen\(tell\) failed \(SystemExit: 3\)"),
+    ],
+)
+def test_an_eye_that_cannot_begin_to_listen_is_one_sentence(
+    listens: object, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.eyes.watching.LISTEN_S", 0.2, raising=False)
+    beam["listens"] = listens
+    row = Row(good={"type": "tests.edge.test_eyes:Deaf"})
+    with pytest.raises(ConfigError, match=f"^the photo-eye of lane 'good': {says}"), row:
+        pass
+    row.eyes.stop()
+    hanging.set()
 
 
 def test_what_an_edge_leads_to_cannot_end_the_eyes_thread() -> None:
