@@ -25,6 +25,7 @@ BLINK_S = 0.03
 BLINK_POLLS = 5
 # What is told from outside may be so old: the belt's past is not kept much longer.
 OLDEST_S = 5.0
+AHEAD_S = 0.1  # and no edge lies in the future; so much is a matter of rounding
 CLOSE_S = 0.5
 LISTEN_S = 5.0  # an eye is given so long to begin to listen
 
@@ -127,7 +128,12 @@ class PhotoEye:
 
     def _told(self, broken: bool, at: float) -> None:
         try:
-            self._sample(at, broken != self._settings.inverted, 0.0)
+            broken, now = broken != self._settings.inverted, self._clock.now()
+            if broken and not now - OLDEST_S <= at <= now + AHEAD_S:
+                raise ValueError(
+                    f"it told of a moment {at - now:+.6g} s from now; moments are those of the line's clock"
+                )
+            self._sample(at, broken, 0.0)
         except Exception as error:  # the thread is not ours, and must go on whatever an item leads to
             self._failed(error)
 

@@ -279,6 +279,32 @@ def test_an_eye_that_does_not_let_go_keeps_no_other_in_hand(
     assert f"close() failed ({type(raised).__name__}: {raised})" in caplog.text
 
 
+class Told:
+    """A user's own eye that tells what a test lets it tell."""
+
+    Settings = EyeSettings
+
+    def __init__(self, settings: EyeSettings, clock: Clock) -> None: ...
+
+    def listen(self, tell: Callable[[bool, float], None]) -> None:
+        beam["tell"] = tell
+        tell(False, time.monotonic())
+
+
+@pytest.mark.parametrize("ahead_s", [1.7e9, 1.0, -8.0, math.nan, math.inf])
+def test_an_edge_of_another_clock_s_moment_is_told_of_and_is_none(ahead_s: float) -> None:
+    """time.time() for the line's clock: the item would lie a million kilometres on, and hide all that follow."""
+    with Row(good={"type": "tests.edge.test_eyes:Told"}) as row:
+        tell = beam["tell"]
+        tell(True, time.monotonic() + ahead_s)
+        tell(False, time.monotonic())
+        assert row.edges == []
+        assert [name for name, _, _ in row.told] == ["photo_eye_failed"]
+        assert "moments are those of the line's clock" in row.told[0][1]
+        tell(True, time.monotonic())
+    assert [edge.broken for _, edge in row.edges] == [True]
+
+
 class Deaf:
     """A user's own eye that is told of changes, and begins to listen as beam["listens"] says."""
 
