@@ -33,6 +33,9 @@ GRACE_S = 0.5
 MOST_STUCK = 3
 """Threads that were given up and still hang: with so many, none is added until one comes back."""
 
+AHEAD_S = 1.0
+"""A live picture from later has another clock's time: its items would never come to their diverters."""
+
 STOP_S = 1.8
 CAPTURES = 60
 """Over so many frames rate and jitter are measured."""
@@ -272,6 +275,8 @@ class FrameGrabber:
             self._sleep_until(at)
         if self._stopping or reading.abandoned:
             return False
+        if source.live and not (ahead_s := at - self._clock.now()) <= AHEAD_S:  # nor is nan
+            raise CameraError(f"it gave a picture of {ahead_s:+.6g} s from now; its moments must be the line's clock's")
         pixels, signs = self._size.fit(shot.pixels)
         repeated = self._last_at is not None and at <= self._last_at
         if source.live:

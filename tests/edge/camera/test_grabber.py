@@ -1,6 +1,7 @@
 """FrameGrabber with cameras of a user's own, which do what a test scripts."""
 
 import gc
+import math
 import threading
 import time
 import weakref
@@ -28,12 +29,13 @@ def endless(**words: object) -> Opener:
 
 def test_the_newest_frame_wins_and_the_others_are_counted(grab: Grab) -> None:
     gate = threading.Event()
-    shots = [Shot(noise(number), 1000.0 + number) for number in range(5)]
+    first_at = time.monotonic() - 5
+    shots = [Shot(noise(number), first_at + number) for number in range(5)]
     rig = grab(Opener(lambda: Scripted([*shots, gate.wait])))
     while rig.grabber.stats().frames < 5:
         time.sleep(0.005)
     frame = rig.take()
-    assert (frame.seq, frame.captured_at) == (4, 1004.0)
+    assert (frame.seq, frame.captured_at) == (4, first_at + 4)
     assert np.array_equal(frame.pixels, shots[4].pixels)
     assert rig.grabber.stats().skipped == 4
     assert rig.grabber.take(0.01) is None
@@ -42,7 +44,8 @@ def test_the_newest_frame_wins_and_the_others_are_counted(grab: Grab) -> None:
 
 def test_pictures_that_the_source_dropped_leave_a_gap_and_are_counted(grab: Grab) -> None:
     gate = threading.Event()
-    rig = grab(Opener(lambda: Scripted([Shot(noise(0), 1.0), Shot(noise(1), 2.0, dropped=3), gate.wait])))
+    at = time.monotonic()
+    rig = grab(Opener(lambda: Scripted([Shot(noise(0), at - 2), Shot(noise(1), at - 1, dropped=3), gate.wait])))
     while rig.grabber.stats().frames < 5:
         time.sleep(0.005)
     assert rig.take().seq == 4
@@ -58,7 +61,8 @@ def test_a_frame_lies_where_the_belt_was_when_it_was_captured(grab: Grab) -> Non
 
 def test_rate_and_jitter_are_those_of_the_captures(grab: Grab) -> None:
     gate = threading.Event()
-    times = [100.0 + number * 0.04 + 0.004 * (number % 2) for number in range(40)]
+    first_at = time.monotonic() - 2
+    times = [first_at + number * 0.04 + 0.004 * (number % 2) for number in range(40)]
     rig = grab(Opener(lambda: Scripted([*(Shot(noise(i), at) for i, at in enumerate(times)), gate.wait])))
     while rig.grabber.stats().frames < 40:
         time.sleep(0.005)
@@ -172,6 +176,15 @@ def test_a_lost_camera_is_opened_again_and_both_ends_of_the_outage_are_told(grab
     assert opener.opened[0].closed >= 1
     stats = rig.grabber.stats()
     assert (stats.state, stats.trouble) == ("running", ())
+
+
+@pytest.mark.parametrize("ahead_s", [1.7e9, 10.0, math.nan])
+def test_a_picture_of_another_clock_s_moment_is_not_taken(grab: Grab, ahead_s: float) -> None:
+    """time.time() for the line's clock: items would be born that never come to their diverters."""
+    wrong = Opener(lambda: Scripted([Shot(noise(0), time.monotonic() + ahead_s)]), lambda: Scripted(camera()))
+    rig = grab(wrong)
+    assert "its moments must be the line's clock's" in rig.wait_for("camera_lost").cause
+    assert abs(rig.take().captured_at - time.monotonic()) < 30
 
 
 def test_a_camera_that_is_absent_at_first_is_waited_for_and_picked_up(grab: Grab) -> None:
@@ -474,5 +487,5 @@ def test_another_rate_after_an_outage_is_told(grab: Grab) -> None:
 
 def spaced(interval_s: float) -> list:
     """Four seconds of pictures at once, whose own times are so far apart."""
-    began = time.monotonic()
+    began = time.monotonic() - 4  # all of them have been taken by now
     return [Shot(noise(number), began + number * interval_s) for number in range(round(4 / interval_s))]
