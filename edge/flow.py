@@ -69,7 +69,7 @@ class BeltFlow:
 
     def __init__(self, belt: BeltSettings) -> None:
         self._belt = belt
-        # A position that the pictures tell bears out the scale that it is made with, and lags while speeds change.
+        # A position that the pictures tell is made with that scale, and lags while the belt changes its speed.
         self._by_pictures = belt.position == "pictures" and belt.encoder is None
         self._speed = belt.speed_mm_s * belt.pixels_per_mm
         self._shown_px = self._promised_px = 0.0
