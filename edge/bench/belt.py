@@ -26,7 +26,7 @@ MOTIONS = ("stop_and_go", "ramps", "reverse")
 MOTION_MM_S = 1000
 ENCODER = {"encoder": {"type": "simulated", "counts_per_mm": 10}}
 OFF_BAR_MM = 5.0
-FIRED_BAR_MS, FIRED_UNGRANTED_BAR_MS = 1.0, 5.0
+FIRED_BAR_MS, FIRED_UNGRANTED_BAR_MS, FIRED_BAR_PERCENT = 1.0, 5.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,13 +253,15 @@ def _firing(runs: list[tuple[bool, int, Report, float]]) -> Table:
 
 
 def _firing_bar(granted: bool, clients: int, report: Report, _: float) -> Bar:
+    """The p99 of the time beside the moment, those counted too that were not made: at most 1 % may be beyond it."""
+    most_ms = FIRED_BAR_MS if granted else FIRED_UNGRANTED_BAR_MS
     return Bar(
         f"fired_{'real_time' if granted else 'ordinary'}_{clients}",
         f"pushes {'with' if granted else 'without'} real-time priority, "
-        f"{f'{clients} clients of /predict' if clients else 'idle'}: beside their moment, p99",
-        milliseconds(report.fired_s_within(0.99)),
-        FIRED_BAR_MS if granted else FIRED_UNGRANTED_BAR_MS,
-        "ms",
+        f"{f'{clients} clients of /predict' if clients else 'idle'}: over {most_ms:g} ms off, or missed",
+        _percent(report.later_than(most_ms / 1e3)),
+        FIRED_BAR_PERCENT,
+        "%",
     )
 
 

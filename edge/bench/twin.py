@@ -70,6 +70,15 @@ class Report:
     def late(self) -> int:
         return self.reasons["late"] + self.reasons["overload"]
 
+    def later_than(self, seconds: float) -> float | None:
+        """The share of the pushes, early or late by more than so long or not made since they came too late.
+
+        None where there were none.
+        """
+        missed = self.incidents.get("missed_deadline", 0)
+        off, asked = sum(abs(one) > seconds for one in self.fired_s) + missed, len(self.fired_s) + missed
+        return off / asked if asked else None
+
     def off_mm_within(self, share: float) -> float | None:
         """The distance in mm, early or late, within which `share` (0 to 1) of the pushes stay."""
         return percentile(map(abs, self.off_mm), share)

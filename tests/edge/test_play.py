@@ -121,6 +121,15 @@ def test_a_hand_that_acts_too_late_misses_and_pushes_nothing_wrongly(model: Path
     assert report.outcomes["missed"] > 0
     assert report.outcomes["fired"] == report.pushes == 0
     assert report.incidents["missed_deadline"] == report.outcomes["missed"]
+    assert report.later_than(0.1) == 1.0
+
+
+def test_a_push_that_was_not_made_counts_among_those_that_came_late(model: Path) -> None:
+    report = played(model, Pace(acting_s=(0.003, 0.003, 0.003, 0.02)))
+    missed, pushes = report.incidents["missed_deadline"], report.pushes
+    assert missed > 0 and pushes > 0
+    assert report.later_than(0.002) == 1.0
+    assert report.later_than(0.005) == missed / (missed + pushes)
 
 
 def test_a_line_on_the_machines_clock_cannot_be_played(model: Path) -> None:
