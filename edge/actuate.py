@@ -29,6 +29,7 @@ from edge.permit import Permit
 from edge.priority import IN_HAND_S, ask_for_real_time, sleep_in_hand
 from edge.records import Actuation, Item, Outcome
 from edge.stats import Distribution
+from edge.turns import Turns
 from edge.worker import Worker
 
 _log = logging.getLogger("sortline.actuate")
@@ -39,6 +40,8 @@ DECIDE_AHEAD_S = 0.008
 # A push is handed to its output's thread so long ahead, which then sleeps until its moment: after the moment
 # only one thread has to wake, instead of two after each other.
 HAND_OVER_AHEAD_S = 0.006
+# A push that is overdue at another output is given way to for so long at a time.
+GIVE_WAY_S = 0.0002
 # An act this little before its moment is on time.
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
@@ -87,6 +90,7 @@ class Hand:
         self._threaded = not isinstance(clock, VirtualClock)
         self._real_time = False
         self._due = {name: threading.Condition() for name in outputs}
+        self._turns = Turns()
         self._workers = {name: self._worker(name) for name in outputs}
         self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
 
@@ -339,8 +343,11 @@ class Hand:
         """The last moments, the last look at the belt, then the push itself."""
         output = self._outputs[actuation.output]
         lead_s = output.settings.lead_ms / 1e3
-        if not self._await(actuation, lead_s):
-            return
+        try:
+            if not self._await(actuation, lead_s):
+                return
+        finally:
+            self._turns.over(actuation.output)
         if not self.permit.given or self.confirm.held:  # taken back, or a shift shown, while the push waited
             with self._lock:
                 if life := self._ledger.get(actuation.item_id):
@@ -386,7 +393,8 @@ class Hand:
         """Sleeps until a push is due; False when the belt has slowed so much that the hand must take it back.
 
         With real-time priority the last moments are slept with the interpreter in hand; without it, a thread
-        that the system sets aside meanwhile would hold up all the others.
+        that the system sets aside meanwhile would hold up all the others. Where another output's push comes
+        first, its thread gets the interpreter until then.
         """
         due = self._due[actuation.output]
         while self._threaded:
@@ -400,11 +408,18 @@ class Hand:
                         life.todo, life.pushed_at = "fire", math.inf
                         self.plan(life)
                 return False
-            if self._real_time and rest_s <= IN_HAND_S:
-                sleep_in_hand(now + rest_s)
-                continue
+            until = now + rest_s
+            if self._real_time:
+                other = self._turns.expect(actuation.output, until)
+                if rest_s > IN_HAND_S:
+                    until -= IN_HAND_S
+                elif other is None:
+                    sleep_in_hand(until)
+                    continue
+                else:
+                    until = min(until, max(other, now + GIVE_WAY_S))
             with due:
-                self._clock.wait(due, now + rest_s - (IN_HAND_S if self._real_time else 0.0))
+                self._clock.wait(due, until)
         return True
 
     def _pushed(self, life: Life) -> None:
