@@ -26,7 +26,7 @@ from edge.herald import Herald
 from edge.ledger import Ledger, Life
 from edge.outputs import Output
 from edge.permit import Permit
-from edge.priority import IN_HAND_S, ask_for_real_time, sleep_in_hand
+from edge.priority import ask_for_real_time
 from edge.records import Actuation, Item, Outcome
 from edge.stats import Distribution
 from edge.turns import Turns
@@ -40,8 +40,6 @@ DECIDE_AHEAD_S = 0.008
 # A push is handed to its output's thread so long ahead, which then sleeps until its moment: after the moment
 # only one thread has to wake, instead of two after each other.
 HAND_OVER_AHEAD_S = 0.006
-# A push that is overdue at another output is given way to for so long at a time.
-GIVE_WAY_S = 0.0002
 # An act this little before its moment is on time.
 EARLY_S = 0.0002
 # How many pushes may wait at one output. More means that it has stopped answering.
@@ -88,9 +86,7 @@ class Hand:
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
-        self._real_time = False
-        self._due = {name: threading.Condition() for name in outputs}
-        self._turns = Turns()
+        self._turns = Turns(outputs, clock)
         self._workers = {name: self._worker(name) for name in outputs}
         self._thread = threading.Thread(target=self._run, name="sortline-hand", daemon=True)
 
@@ -231,7 +227,7 @@ class Hand:
     def _run(self) -> None:
         if refused := ask_for_real_time():
             _log.warning(refused)
-        self._real_time = not refused
+        self._turns.in_hand = not refused
         while True:
             with self._lock:
                 life = min(self._ledger, key=lambda one: one.due_at, default=None)
@@ -390,13 +386,7 @@ class Hand:
         return None
 
     def _await(self, actuation: Actuation, lead_s: float) -> bool:
-        """Sleeps until a push is due; False when the belt has slowed so much that the hand must take it back.
-
-        With real-time priority the last moments are slept with the interpreter in hand; without it, a thread
-        that the system sets aside meanwhile would hold up all the others. Where another output's push comes
-        first, its thread gets the interpreter until then.
-        """
-        due = self._due[actuation.output]
+        """Sleeps until a push is due; False when the belt has slowed so much that the hand must take it back."""
         while self._threaded:
             now = self._clock.now()
             rest_s = self._belt.when(actuation.fire_mm, now) - lead_s - now
@@ -408,18 +398,7 @@ class Hand:
                         life.todo, life.pushed_at = "fire", math.inf
                         self.plan(life)
                 return False
-            until = now + rest_s
-            if self._real_time:
-                other = self._turns.expect(actuation.output, until)
-                if rest_s > IN_HAND_S:
-                    until -= IN_HAND_S
-                elif other is None:
-                    sleep_in_hand(until)
-                    continue
-                else:
-                    until = min(until, max(other, now + GIVE_WAY_S))
-            with due:
-                self._clock.wait(due, until)
+            self._turns.wait(actuation.output, now + rest_s)
         return True
 
     def _pushed(self, life: Life) -> None:

@@ -1,22 +1,47 @@
-"""Turns: when each output's next push is due, so that none keeps the interpreter in hand past another's moment."""
+"""Turns: the last moments before each push, in which no output may keep the interpreter past another's moment."""
+
+import threading
+from collections.abc import Iterable
+
+from edge.clock import Clock
+from edge.priority import IN_HAND_S, sleep_in_hand
+
+GIVE_WAY_S = 0.0002  # a push that is overdue at another output is given way to for so long at a time
 
 
 class Turns:
-    """The moments of the pushes that are about to be made, by output. For threads of one interpreter.
+    """How the threads of the outputs sleep until their pushes are due. Each has its own name.
 
-    A thread that sleeps with the interpreter in hand lets no other Python thread run. Where another output's
-    moment comes first, that one's thread may be waiting for the interpreter just then.
+    in_hand says that they have real-time priority: then the last moments are slept with the interpreter in
+    hand. Without it, a thread that the system sets aside meanwhile would hold up all the others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str], clock: Clock) -> None:
+        self.in_hand = False
+        self._clock = clock
+        self._asleep = {name: threading.Condition() for name in names}
         self._moments: dict[str, float] = {}
 
-    def expect(self, name: str, at: float) -> float | None:
-        """Enters an output's next moment; returns the earliest of the others' moments before it, None without one."""
-        self._moments[name] = at
-        others = self._moments.copy()  # at once: other threads come and go
-        return min((one for other, one in others.items() if other != name and one < at), default=None)
+    def wait(self, name: str, until: float) -> None:
+        """Sleeps until an output's moment, or not as long: the moment may have changed, then it is given anew.
+
+        Whoever sleeps with the interpreter in hand lets no other Python thread run. So where another output's
+        push comes first, its thread gets the interpreter until then.
+        """
+        self._moments[name] = until
+        now = self._clock.now()
+        if self.in_hand and until - now <= IN_HAND_S:
+            moments = self._moments.copy()  # at once: the other threads come and go
+            first = min(moment for moment in moments.values())
+            if first >= until:
+                sleep_in_hand(until)
+                return
+            until = min(until, max(first, now + GIVE_WAY_S))
+        elif self.in_hand:
+            until -= IN_HAND_S
+        with self._asleep[name]:
+            self._clock.wait(self._asleep[name], until)
 
     def over(self, name: str) -> None:
-        """The output's push is being made, or is not any more."""
+        """An output's push is made now, or is not any more."""
         self._moments.pop(name, None)

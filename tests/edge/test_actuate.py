@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.actuate import DECIDE_AHEAD_S, EARLY_S, Hand
+from edge.actuate import DECIDE_AHEAD_S, Hand
 from edge.belt import ConstantBelt
 from edge.clock import MonotonicClock, VirtualClock
 from edge.config import LineConfig
 from edge.ledger import Ledger, Life
 from edge.outputs.callback import Callback
-from edge.priority import IN_HAND_S
 from edge.records import Actuation, Box, Decision, Incident, Item, Scope
 from tests.edge import own_parts
 from tests.edge.own_parts import Blade, Slow
@@ -499,33 +498,3 @@ def test_a_stop_during_a_hang_names_the_hang(hung: Hung) -> None:
     hung.hand.stop()
     assert hung.told.ends == {1: "missed"}
     assert [one.name for one in hung.told.incidents] == ["output_stuck"]
-
-
-@pytest.mark.parametrize("before", [True, False])
-def test_no_push_is_waited_for_with_the_interpreter_in_hand_while_another_outputs_comes_first(
-    before: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    held: list[float] = []
-
-    def sleep(until: float) -> None:
-        held.append(until)
-        time.sleep(max(until - time.monotonic(), 0.0))
-
-    monkeypatch.setattr("edge.actuate.sleep_in_hand", sleep)
-    bench, clock = Bench(), MonotonicClock()
-    outputs, belt = bench.hand._outputs, ConstantBelt(SPEED, clock.now())
-    hand = Hand(
-        bench.config, outputs, bench.ledger, belt, clock, bench,  # type: ignore[arg-type]
-        resolve=bench.resolve, on_fired=lambda a, at: None,
-    )  # fmt: skip
-    hand._real_time = True
-    decision = Decision(1, "good", "bolt", 1.0, {}, "classified", 0, 0.0, 0.0, None, 0.0, Box(0, 0, 9, 9))
-    due = clock.now() + IN_HAND_S / 2
-    push = Actuation(1, "good", "gate", belt.position_mm(due), 0.0, 0.0, decision, 0.01)
-    hand._turns.expect("arm", due - 0.0004 if before else due + 0.0004)
-    waited = hand._await(push, 0.0)
-    ended_at = clock.now()
-    hand.stop()
-    assert waited
-    assert ended_at >= due - EARLY_S
-    assert bool(held) is not before
