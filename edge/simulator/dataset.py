@@ -1,5 +1,7 @@
 """Training pictures from the simulated belt: what the line's finder would hand to the model, with its class."""
 
+import errno
+import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -127,10 +129,12 @@ def _make(folder: Path, made: list[Path]) -> None:
     try:
         if folder.is_dir() and any(folder.iterdir()):
             raise ConfigError(f"{folder}: holds pictures already; name a new folder or empty this one")
-        for one in (*reversed(folder.parents), folder):
-            if not one.is_dir():
-                one.mkdir()
-                made.append(one)
+        missing = [one for one in (folder, *folder.parents) if not one.exists()]
+        for one in reversed(missing):
+            one.mkdir()
+            made.append(one)
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     except OSError as error:
         raise SortlineError(f"{folder}: cannot be made ({error.strerror})") from None
 
