@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NoReturn
-from urllib.parse import parse_qs
 
 from edge import __version__
 from edge.errors import (
@@ -291,8 +290,9 @@ def _bench(options: argparse.Namespace) -> int:
 def _replay(options: argparse.Namespace) -> int:
     from edge.replay import replay
     from edge.screen import print_replay
+    from edge.simulator.settings import SCHEME, SimulatorSettings
 
-    if options.clip.startswith("sim:") and _is_endless(options.clip):
+    if options.clip.startswith(SCHEME) and not SimulatorSettings.from_source(options.clip).seconds:
         raise ConfigError(f"{options.clip}: a simulated belt never ends; add seconds=60, say, to replay it")
     try:
         result = replay(_load(options.config), options.clip, options.model)
@@ -300,14 +300,6 @@ def _replay(options: argparse.Namespace) -> int:
         raise ConfigError(str(error).replace("the configuration:", f"{options.config}:")) from None
     print_replay(result)
     return 0
-
-
-def _is_endless(belt: str) -> bool:
-    """Whether a simulated belt never ends; a length that is no number is complained of when the belt is made."""
-    try:
-        return float(parse_qs(belt.partition("?")[2]).get("seconds", ["0"])[-1]) == 0
-    except ValueError:
-        return False
 
 
 def _must_be_recorded(config: Any) -> None:

@@ -50,6 +50,11 @@ class BeltSettings(Settings):
     position: Literal["speed", "pictures"] = "speed"
     encoder: EncoderSettings | None = None
 
+    @property
+    def by_pictures(self) -> bool:
+        """Whether the pictures themselves tell where the belt is."""
+        return self.position == "pictures" and self.encoder is None
+
 
 class ItemsSettings(Settings):
     """The [items] table: how items are found. roi is x, y, width, height in pixels of the picture.

@@ -79,7 +79,7 @@ class Decider:
 
     def knows(self, prediction: Prediction) -> bool:
         """Whether one view is sure enough of itself."""
-        return not prediction.strange and prediction.confidence >= self._thresholds[prediction.label]
+        return prediction.reaches(self._thresholds[prediction.label])
 
     def lane_of(self, prediction: Prediction) -> LaneSettings:
         """Where a single view alone would send its item."""

@@ -150,7 +150,7 @@ class _Sight:
         self.difference, self.low, self.seeds, self.covered = nothing, nothing, nothing, nothing.copy()
         self.blobs: list[_Blob] = []
         self.position_mm = frame.position_mm
-        self.mm = belt.pixels_per_mm / self.scale
+        self.pixels_per_mm = belt.pixels_per_mm / self.scale
         self.speed = (0.0, 0.0)  # how fast blobs were last seen to travel, x and y in pixels a second
         self.dt = 0.0
 
@@ -160,7 +160,7 @@ class _Sight:
 
     def look(self, frame: Frame) -> list[Found]:
         dt = max(frame.captured_at - self.at, 0.0)
-        promised = self.travel.vector(self.mm * (frame.position_mm - self.position_mm))
+        promised = self.travel.vector(self.pixels_per_mm * (frame.position_mm - self.position_mm))
         expected = (promised, (self.speed[0] * dt, self.speed[1] * dt))
         self.dt += dt
         self.at, self.position_mm = frame.captured_at, frame.position_mm

@@ -69,8 +69,6 @@ class BeltFlow:
 
     def __init__(self, belt: BeltSettings) -> None:
         self._belt = belt
-        # A position that the pictures tell is made with that scale, and lags while the belt changes its speed.
-        self._by_pictures = belt.position == "pictures" and belt.encoder is None
         self._speed = belt.speed_mm_s * belt.pixels_per_mm
         self._shown_px = self._promised_px = 0.0
         self._stretch_px = np.zeros(2)
@@ -166,7 +164,8 @@ class BeltFlow:
         self._steps += 1
         rate = max(1 / self._steps, 1 - float(np.exp(-dt / 0.2)))
         self._speed += rate * (moved / dt - self._speed)
-        if position_mm is not None and not self._by_pictures:
+        # A position that the pictures tell is made with that scale, and lags while the belt changes its speed.
+        if position_mm is not None and not self._belt.by_pictures:
             self._learn_ratio(moved, position_mm * self._belt.pixels_per_mm)
         if len(self._recent) == self._recent.maxlen:
             self._recent_s -= self._recent.popleft()[1]

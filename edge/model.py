@@ -254,7 +254,6 @@ def answer(
     unknown is strange, or its confidence is below the threshold.
     """
     card = classifier.card
-    known = not prediction.strange and prediction.confidence >= threshold
     return {
         "class": prediction.label,
         "confidence": round(prediction.confidence, 6),
@@ -262,7 +261,7 @@ def answer(
             name: round(value, 6) for name, value in zip(card.classes, prediction.probabilities, strict=True)
         },
         "lane": lane,
-        "reason": "classified" if known else "unknown",
+        "reason": "classified" if prediction.reaches(threshold) else "unknown",
         "strange": prediction.strange,
         "threshold": threshold,
         "model": {"name": card.name, "version": card.version, "sha256": classifier.sha256},

@@ -74,8 +74,11 @@ def outlines(picture: Planes, belt: Planes, limit: np.ndarray, own: np.ndarray, 
     if cv2.countNonZero(signs) < LEAST_OWN * covered:
         return []
     whole = _enclosed(signs, max(signs.shape) // GAPS)
-    dark = _dark(signs, certain, clear) if sure else signs
-    if dark is not None and (sure or cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered):
+    if sure:
+        dark = _beside(certain, signs, clear, covered)
+    else:
+        dark = signs if cv2.countNonZero(cv2.erode(whole, NEAR)) < MOSTLY * covered else None
+    if dark is not None:
         # As dark as its own shadow: only parts of its edge show, and the item is also what lies between them.
         whole = cv2.max(whole, cv2.min(_enclosed(dark, min(signs.shape) // 3), clear))
     # A crisp edge shows on both of its sides; the outer one is the shadow's.
@@ -238,11 +241,14 @@ def _certain_signs(ratios: Planes) -> tuple[np.ndarray, np.ndarray]:
     return cv2.medianBlur(tinted, 3), np.maximum(cv2.medianBlur(black, 3), lighter)
 
 
-def _dark(signs: np.ndarray, certain: np.ndarray, clear: np.ndarray) -> np.ndarray | None:
-    """The signs of something beside what certainly is an item that is as dark as a shadow; None where none is there."""
+def _beside(certain: np.ndarray, signs: np.ndarray, clear: np.ndarray, covered: int) -> np.ndarray | None:
+    """The signs of something as dark as a shadow beside what certainly is an item; None where there is no such thing.
+
+    clear covers so many pixels.
+    """
     rest = np.minimum(clear, cv2.bitwise_not(cv2.dilate(certain, FAR)))
     size = cv2.countNonZero(rest)
-    if size <= PART * cv2.countNonZero(clear):
+    if size <= PART * covered:
         return None
     own = np.minimum(signs, rest)
     return own if cv2.countNonZero(own) > LEAST_OWN * size else None

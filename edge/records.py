@@ -120,6 +120,10 @@ class Prediction:
     known: bool = True
     strange: bool = False
 
+    def reaches(self, threshold: float) -> bool:
+        """Whether it is sure enough of itself for a threshold other than the card's."""
+        return not self.strange and self.confidence >= threshold
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

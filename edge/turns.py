@@ -31,8 +31,7 @@ class Turns:
         self._moments[name] = until
         now = self._clock.now()
         if self.in_hand and until - now <= IN_HAND_S:
-            moments = self._moments.copy()  # at once: the other threads come and go
-            first = min(moment for moment in moments.values())
+            first = min(self._moments.copy().values())  # copied at once: the other threads come and go
             if first >= until:
                 sleep_in_hand(until)
                 return

@@ -153,7 +153,7 @@ def _told(ending: Ending) -> str:
 def _fired_s(line: Line, world: World, now: float) -> list[float]:
     """How long after its moment each push was made, by the true belt; empty where the line is not told of it."""
     belt = line.config.belt
-    if belt.encoder is None and (belt.position == "pictures" or world.settings.speed_error):
+    if belt.by_pictures or (belt.encoder is None and world.settings.speed_error):
         return []
     # An encoder counts in steps, so the two belts' zero points are compared at many moments.
     moments = [now - PLACED_OVER_S * n / PLACINGS for n in range(1, PLACINGS + 1)]

@@ -30,6 +30,14 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class _Taken:
+    """Into which lane a diverter took an item, and when."""
+
+    lane: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Push:
     """One movement of a diverter and what was really in front of it.
 
@@ -139,8 +147,7 @@ class World:
         self._places_mm: list[float] = []
         self._lanes: dict[str, Lane] = {}
         self._default = ""
-        self._taken: dict[int, str] = {}
-        self._taken_at: dict[int, float] = {}
+        self._taken: dict[int, _Taken] = {}
         self._pushes: deque[Push] = deque(maxlen=KEPT)
         self._pushed = self._pushed_wrong = 0
         self._outcomes: Counter[tuple[str, str, str]] = Counter()
@@ -197,7 +204,7 @@ class World:
             self._extend(position + half + reach)
             low = bisect_left(self._places_mm, position - half - reach)
             high = bisect_left(self._places_mm, position + half + reach)
-            near = [item for item in self._items[low:high] if self._taken_at.get(item.id, inf) > at]
+            near = [item for item in self._items[low:high] if not self._gone_by(item, at)]
         return [i for i in near if i.item_mm > gone and abs(i.item_mm - position) < half + i.along_mm / 2]
 
     def centre_px(self, item: TrueItem, at: float) -> tuple[float, float]:
@@ -267,7 +274,7 @@ class World:
             offs = sorted((now_mm - item.item_mm - blade.distance_mm, item.id) for item in near)
             offs.sort(key=lambda one: abs(one[0]))
             for _, number in offs:
-                self._taken[number], self._taken_at[number] = lane, at
+                self._taken[number] = _Taken(lane, at)
             push = Push(lane, at, tuple(n for _, n in offs), offs[0][0] if offs else None, meant, asked_mm)
             self._pushes.append(push)
             self._pushed += 1
@@ -305,15 +312,21 @@ class World:
             count = bisect_left(self._places_mm, passed_mm)
             for item in self._items[:count]:
                 self._taken.pop(item.id, None)
-                self._taken_at.pop(item.id, None)
             del self._items[:count], self._places_mm[:count]
+
+    def _gone_by(self, item: TrueItem, at: float) -> bool:
+        """Whether a diverter had taken an item by a moment."""
+        taken = self._taken.get(item.id)
+        return taken is not None and taken.at <= at
 
     def _comes_by(self, number: int, distance_mm: float, lane: str | None) -> bool:
         """Whether an item has stayed on the belt that far, or with a lane has been pushed into it."""
         taken = self._taken.get(number)
-        if lane is not None or taken is None:
-            return taken == lane
-        return (self._lanes[taken].distance_mm or inf) > distance_mm
+        if taken is None:
+            return lane is None
+        if lane is not None:
+            return taken.lane == lane
+        return (self._lanes[taken.lane].distance_mm or inf) > distance_mm
 
     def _end_mm(self) -> float:
         """How far past the camera's centre line an item has had its last chance to be diverted or seen."""
@@ -329,7 +342,8 @@ class World:
             entered, left = item.item_mm - half_mm, item.item_mm + half_mm
             if entered >= (self._first_seen_mm or 0.0) and left <= self._last_seen_mm:
                 expected = self.expected_lane(item.label)
-                yield Ending(item, expected, self._taken.get(item.id, self._default))
+                taken = self._taken.get(item.id)
+                yield Ending(item, expected, taken.lane if taken else self._default)
 
     def _extend(self, to_mm: float) -> None:
         """Makes the items up to a belt position; the order of the calls does not change what they are."""

@@ -22,7 +22,7 @@ from training.importing.writing import Written, write
 from training.importing.xmls import first_tags, read_cvat, read_voc
 from training.importing.yolo import names_files, read_yolo
 from training.layout import PART_FOLDERS, PARTS, Skipped
-from training.spelling import alike
+from training.spelling import alike, unfit
 
 READERS: dict[str, Callable[[Source], Findings]] = {
     "folders": read_folders,
@@ -237,7 +237,7 @@ def _folder(label: str) -> str:
     """A class's name as the name of a folder; empty where it cannot be one."""
     seen = "".join("/" if is_unseen(char) else char for char in label.strip())
     name = re.sub(r"[/\\:*?\"<>|]+", "-", seen).strip()
-    return "" if name.startswith((".", "__")) or not name.strip("-") or len(name.encode()) > LONGEST_NAME else name
+    return "" if unfit(name) or not name.strip("-") or len(name.encode()) > LONGEST_NAME else name
 
 
 def _with_parts(items: list[Labelled], findings: Findings) -> list[Labelled]:
