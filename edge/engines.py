@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 import onnxruntime as ort
 
+from edge.bounded import within
 from edge.errors import ModelError
 
 PROVIDERS = {
@@ -98,14 +99,21 @@ class OpenVino:
         sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
         import openvino
 
-        core = openvino.Core()
         self.provider, self.threads = OPENVINO, threads
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads * parallel,
             "NUM_STREAMS": parallel,
         }
-        self._model: Any = _or_reason(lambda: core.compile_model(core.read_model(data), "CPU", settings))
+
+        def compiled() -> Any:
+            core = openvino.Core()
+            return core.compile_model(core.read_model(data), "CPU", settings)
+
+        # OpenVINO gives the thread that asks it first a signal stack of its own making and takes that away with the
+        # model. If the line's main thread were that one, and another let the model go, the next Ctrl-C would be
+        # handled where no memory is any more: the process dies of it. A thread that has ended handles no signals.
+        self._model = _or_reason(lambda: within(None, compiled, "OpenVINO"))
         # A request holds the buffers of one call, so each thread that calls has one of its own.
         self._own = threading.local()
 

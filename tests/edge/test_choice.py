@@ -1,6 +1,8 @@
 """The engine that runs a model: measured once, remembered, and the same answers whichever it is."""
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -236,3 +238,27 @@ def test_calls_from_several_threads_get_their_own_answers(tmp_path: Path, provid
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+LETS_GO = """
+import signal, sys, threading
+from pathlib import Path
+from edge.engines import open_engine
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+engines = [open_engine(Path(sys.argv[1]).read_bytes(), sys.argv[2])]
+other = threading.Thread(target=engines.clear)
+other.start()
+other.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("provider", installed())
+def test_ctrl_c_is_heard_after_another_thread_let_an_engine_go(tmp_path: Path, provider: str) -> None:
+    words = [sys.executable, "-c", LETS_GO, str(write_model(tmp_path / "m.onnx")), provider]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
