@@ -21,7 +21,7 @@ def within(seconds: float | None, work: Callable[[], Done], name: str) -> Done:
     Raises NotBack, which calls it by its name, when it has not come back after so many seconds; None waits for
     ever. Nobody can end it from outside: its thread is a daemon and is left behind.
     """
-    done = _begun(work)
+    done = begun(work)
     try:
         return done.result(seconds)
     except TimeoutError:
@@ -36,7 +36,7 @@ def close_all(closes: Mapping[str, Callable[[], object]], seconds: float) -> dic
     Raises nothing and takes no longer than so many seconds: a part that does not let go keeps no line from ending.
     """
     until, failed = monotonic() + seconds, {}
-    for name, done in [(name, _begun(close)) for name, close in closes.items()]:
+    for name, done in [(name, begun(close)) for name, close in closes.items()]:
         try:
             done.result(max(until - monotonic(), 0.0))
         except BaseException as error:
@@ -47,7 +47,8 @@ def close_all(closes: Mapping[str, Callable[[], object]], seconds: float) -> dic
     return failed
 
 
-def _begun(work: Callable[[], Done]) -> "Future[Done]":
+def begun(work: Callable[[], Done]) -> "Future[Done]":
+    """Does a piece of work in a thread of its own, a daemon; its result, or what it raised, is in the Future."""
     done: Future[Done] = Future()
 
     def run() -> None:

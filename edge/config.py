@@ -25,6 +25,9 @@ PATHS = (
 )
 """The table and key of every path of a configuration, and whether it must exist already."""
 
+OUTPUT_FILES = ("ca_file", "certificate_file", "key_file", "password_file", "secret_file", "token_file")
+"""The keys of built-in outputs that name a file, which must exist already."""
+
 Direction = Literal["right", "left", "down", "up"]
 
 
@@ -346,8 +349,12 @@ def _number(table: Any, key: str) -> float | None:
 def _unfit_texts(content: dict[str, Any]) -> list[str]:
     """Texts that can never name a file; a source is not shown, for it may hold a password."""
     problems = []
-    for table, key in (("camera", "source"), *((table, key) for table, key, _ in PATHS)):
-        value = content[table].get(key) if isinstance(content.get(table), dict) else None
+    named = [(table, content.get(table), key) for table, key in (("camera", "source"), *(path[:2] for path in PATHS))]
+    outputs = content.get("outputs")
+    for name, output in outputs.items() if isinstance(outputs, dict) else ():
+        named += [(f"outputs.{name}", output, key) for key in OUTPUT_FILES if _is_built_in(output)]
+    for table, keys, key in named:
+        value = keys.get(key) if isinstance(keys, dict) else None
         if not isinstance(value, str):
             continue
         if not value.strip():
@@ -377,10 +384,23 @@ def _beside(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     for table, key, must_exist in PATHS:
         if isinstance(content.get(table), dict) and key in content[table]:
             content[table][key] = resolved(content[table][key], must_exist)
+    outputs = content.get("outputs")
+    if isinstance(outputs, dict):
+        content["outputs"] = {
+            name: {key: resolved(value, True) if key in OUTPUT_FILES else value for key, value in table.items()}
+            if _is_built_in(table)
+            else table
+            for name, table in outputs.items()
+        }
     camera = content.get("camera")
     if isinstance(camera, dict) and isinstance(camera.get("source"), str) and _is_path(camera["source"]):
         camera["source"] = resolved(camera["source"], not any(c in camera["source"] for c in "*?["))
     return content
+
+
+def _is_built_in(output: Any) -> bool:
+    """Whether a table is of a type that comes with sortline; a class of the user's own finds its files itself."""
+    return isinstance(output, dict) and ":" not in str(output.get("type"))
 
 
 def _exists(path: Path) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ def decision_as_dict(decision: Decision) -> dict[str, Any]:
     return content
 
 
+def decision_as_json(decision: Decision, about: Mapping[str, str]) -> bytes:
+    """A Decision as it is written to files and sent to other machines: one JSON object, with the keys of about."""
+    return json.dumps({**decision_as_dict(decision), **about}).encode()
+
+
 class DecisionFile:
     """Appends to a file, which it locks: an earlier run's decisions stay, and no second line writes between them.
 
@@ -33,7 +39,7 @@ class DecisionFile:
     file cannot be opened or holds something else, SortlineError when another line writes it.
     """
 
-    def __init__(self, path: Path, about: dict[str, str]) -> None:
+    def __init__(self, path: Path, about: Mapping[str, str]) -> None:
         self.path, self._about = path, about
         self._torn = False
         try:
@@ -54,7 +60,7 @@ class DecisionFile:
             raise
 
     def row(self, job: Decision) -> bytes:
-        return json.dumps({**decision_as_dict(job), **self._about}).encode() + b"\n"
+        return decision_as_json(job, self._about) + b"\n"
 
     def write(self, rows: deque[bytes]) -> None:
         """Writes one line after the other; OSError when the disk takes no more."""

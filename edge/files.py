@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from edge.errors import ConfigError
+
 LONGEST_TEXT = 1_000_000  # bytes: a hundred times the longest configuration, a ten-thousandth of a small computer
 
 
@@ -65,6 +67,21 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
     if len(data) > LONGEST_TEXT:
         raise OSError(errno.EFBIG, f"it is larger than {LONGEST_TEXT / 1e6:g} MB")
     return data.decode(encoding)
+
+
+def read_secret(path: Path, key: str) -> str:
+    """The one line of a file that holds a password or a token; key names the setting in the ConfigError's sentence."""
+    try:
+        secret = read_text(path).strip("\r\n")
+    except FileNotFoundError:
+        raise ConfigError(f"{key} {path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        # What a decoder says shows bytes of the secret.
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(f"{key} {path}: cannot be read ({reason})") from None
+    if not secret or not secret.isprintable():
+        raise ConfigError(f"{key} {path}: needs one line, with nothing but the secret in it")
+    return secret
 
 
 def _makes_anew(target: Path) -> bool:

@@ -170,11 +170,14 @@ class Herald:
         found = [f"{name} has not come back for {now - since:.1f} s" for name, since in sorted(self._stuck.items())]
         return "; ".join(found) or None
 
-    def stop(self) -> None:
-        """Lets the listeners finish what waits, for half a second each, and closes the journal."""
+    def stop_listeners(self) -> None:
+        """Lets the listeners finish what waits, for half a second each: the outputs among them are closed then."""
         for listener in self._listeners():
             if left := listener.stop(0.5):
                 self.tell("decision_unheard", "output", f"{listener.name} had {len(left)} waiting", "the line stopped")
+
+    def stop(self) -> None:
+        """Closes the journal, after what the listeners and the outputs had to tell at the end."""
         self.journal.stop()
         self._told.tell_left_out(monotonic(), all_of_it=True)
 

@@ -57,8 +57,8 @@ class Journal:
         threaded: bool = True,
     ) -> None:
         started = _utc()
-        about = {"run_started_utc": started, "model_sha256": model[1]}
-        lines = DecisionFile(decisions, about) if decisions is not None else None
+        self.about = {"run_started_utc": started, "model_sha256": model[1]}
+        lines = DecisionFile(decisions, self.about) if decisions is not None else None
         try:
             database = Database(path, started, model) if path is not None else None
         except BaseException:

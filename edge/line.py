@@ -141,6 +141,8 @@ class Line:
                 decisions_path,
                 self.permit,
             )
+            for output in self.outputs.values():
+                output.begin(herald.journal.about)
             if config.web.enabled and not self._virtual:
                 self._web = herald.web = WebSide(config, self.facts(), self._on_command, herald.incident)
             self.photo_eyes = PhotoEyes(config.photo_eyes, self.clock, herald.tell, self._beam)
@@ -431,6 +433,8 @@ class Line:
         obey(self, command)
 
     def _let_go(self) -> None:
+        if self.herald:
+            self.herald.stop_listeners()  # first: what is closed hears no more
         for name, how in close_all({name: one.close for name, one in self.outputs.items()}, CLOSE_S).items():
             cause = f"outputs.{name}: {how}"
             if self.herald:

@@ -6,6 +6,7 @@ one delays no other.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
@@ -41,6 +42,14 @@ class Output(ABC):
     def __init__(self, name: str, settings: OutputSettings) -> None:
         self.name = name
         self.settings = settings
+        self.about: Mapping[str, str] = {}
+
+    def begin(self, about: Mapping[str, str]) -> None:
+        """A line begins to use it, which `sortline check` does not: what stays connected connects here.
+
+        about tells the line's run and model apart, as --decisions writes them beside each decision.
+        """
+        self.about = about
 
     @property
     def called(self) -> str:

@@ -5,8 +5,8 @@ import ipaddress
 import socket
 
 from edge.config import WebSettings
-from edge.errors import WebError
-from edge.files import read_text
+from edge.errors import ConfigError, WebError
+from edge.files import read_secret
 
 BACKLOG = 128
 MIN_TOKEN = 16
@@ -63,13 +63,10 @@ def token_for(web: WebSettings, sock: socket.socket) -> str | None:
             )
         return None
     try:
-        token = read_text(web.token_file, "ascii").strip()
-    except FileNotFoundError:
-        raise WebError(f"web.token_file {web.token_file}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise WebError(f"web.token_file {web.token_file}: cannot be read ({reason})") from None
-    if len(token) < MIN_TOKEN or not token.isprintable() or " " in token:
+        token = read_secret(web.token_file, "web.token_file").strip()
+    except ConfigError as error:
+        raise WebError(str(error)) from None
+    if len(token) < MIN_TOKEN or not token.isascii() or " " in token:
         raise WebError(
             f"web.token_file {web.token_file}: needs one line with at least {MIN_TOKEN} characters and no spaces, "
             "for example from `openssl rand -hex 32`"

@@ -55,6 +55,22 @@ class Blade(Output):
         self.closed = True
 
 
+class Lingering(Blade):
+    """Is told of a decision for a while; knows whether it was closed meanwhile, and of which run it was told."""
+
+    def __init__(self, name: str, settings: OutputSettings) -> None:
+        super().__init__(name, settings)
+        self.entered, self.closing = threading.Event(), threading.Event()
+        self.closed_while_told: list[bool] = []
+
+    def decided(self, decision: Decision) -> None:
+        self.entered.set()
+        self.closed_while_told.append(self.closing.wait(0.2))
+
+    def close(self) -> None:
+        self.closing.set()
+
+
 class Cancelled(Blade):
     """Its library gives the first push up in asyncio's way, which is no Exception."""
 

@@ -142,6 +142,13 @@ def test_relative_paths_are_looked_up_beside_the_file_first(tmp_path: Path, monk
     assert LineConfig.load(path).model.path == tmp_path / "here" / "parts.onnx"
 
 
+def test_the_files_of_an_output_that_ships_are_looked_up_beside_the_file_too(tmp_path: Path) -> None:
+    text = GOOD.replace('type = "log"', 'type = "webhook"\nurl = "http://mes/"\ntoken_file = "mes.token"')
+    assert LineConfig.load(write(tmp_path, text)).outputs["gate"].token_file == tmp_path / "mes.token"  # type: ignore[attr-defined]
+    said = problems(tmp_path, text.replace("mes.token", "\\u0000"))[0]
+    assert said.endswith("outputs.gate.token_file has a NUL character (\\u0000) in it")
+
+
 @pytest.mark.parametrize(
     ("table", "says"),
     [

@@ -22,6 +22,7 @@ from edge.line import Line
 from edge.orders import obey
 from edge.records import Decision, Frame
 from tests.edge import own_parts
+from tests.edge.outputs.servers import http_server
 from tests.edge.tiny_model import COLOURS as RGB
 from tests.edge.tiny_model import write_model
 
@@ -269,6 +270,30 @@ def test_an_output_that_does_not_let_go_is_told_of_and_keeps_neither_the_line_fr
         assert told == [(f"outputs.gate: close() {how}",)]
         assert journal.execute("SELECT count(*) FROM endings").fetchone() == (8,)
     journal.close()
+
+
+def test_an_output_hears_all_that_was_decided_before_it_is_closed(model: Path) -> None:
+    gate = {"type": "tests.edge.own_parts:Lingering", "on": "decision"}
+    with Line(config(model, outputs={"gate": gate, "arm": {"type": "tests.edge.own_parts:Blade"}})) as line:
+        output = line.outputs["gate"]
+        assert output.entered.wait(20)  # type: ignore[attr-defined]
+    told = output.closed_while_told  # type: ignore[attr-defined]
+    assert told
+    assert not any(told)
+
+
+def test_what_is_sent_elsewhere_tells_run_and_model_apart_as_the_decisions_file_does(
+    model: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "decisions.jsonl"
+    with http_server() as server:
+        gate = {"type": "webhook", "url": server.url, "timeout_ms": 5000}
+        outputs = {"gate": gate, "arm": {"type": "tests.edge.own_parts:Blade"}}
+        played(config(model, outputs=outputs), decisions_path=path)
+    written = {json.loads(text)["item_id"]: text.encode() for text in path.read_text().splitlines()}
+    posted = [body for *_, body in server.calls]
+    assert len(posted) == 3
+    assert all(body == written[json.loads(body)["item_id"]] for body in posted)
 
 
 @pytest.mark.parametrize("direction", ["left", "right"])

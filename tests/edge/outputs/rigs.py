@@ -1,0 +1,66 @@
+"""Every kind of output with a real other side: what the contract tests and `sortline check` are tried with.
+
+A rig makes tables for [outputs.NAME]: one whose other side is there, and one whose other side is away.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.edge.outputs.servers import free_port, http_server
+
+SECRET = "a-secret-that-nobody-sees"
+
+
+@dataclass(frozen=True)
+class Rig:
+    """there is a table that works; away is one whose other side does not answer, None where there is no other side.
+
+    pushes counts what the other side was told, where it can be asked. wrong are keys, each with a value that is
+    refused and what the sentence about it says.
+    """
+
+    there: dict[str, Any]
+    away: dict[str, Any] | None = None
+    pushes: Callable[[], int] | None = None
+    wrong: dict[str, tuple[Any, str]] = field(default_factory=dict)
+
+
+@contextmanager
+def callback(folder: Path) -> Iterator[Rig]:
+    from tests.edge import own_parts
+
+    own_parts.heard.clear()
+    yield Rig(
+        {"type": "callback", "function": "tests.edge.own_parts:hear"},
+        pushes=lambda: len(own_parts.heard),
+        wrong={"function": ("plant7", "must be written package.module:function")},
+    )
+
+
+@contextmanager
+def log(folder: Path) -> Iterator[Rig]:
+    yield Rig({"type": "log"})
+
+
+@contextmanager
+def webhook(folder: Path) -> Iterator[Rig]:
+    (folder / "token").write_text(SECRET)
+    keys = {"type": "webhook", "token_file": str(folder / "token"), "timeout_ms": 300}
+    with http_server() as server:
+        yield Rig(
+            {**keys, "url": server.url},
+            {**keys, "url": f"http://127.0.0.1:{free_port()}/?key={SECRET}"},
+            lambda: sum(method == "POST" for method, *_ in server.calls),
+            {
+                "url": (f"http://me:{SECRET}@mes/", "must not hold a name or password: put a token into a file"),
+                "timeout_ms": (0, "input should be greater than 0"),
+                "token_file": ("", "is empty"),
+                "ca_file": ("ca.pem", "is not used with http: write https in url"),
+            },
+        )
+
+
+RIGS: dict[str, Callable[[Path], Any]] = {"callback": callback, "log": log, "webhook": webhook}
