@@ -96,6 +96,8 @@ class Herald:
             for name, output in outputs.items()
             if output.settings.on == "decision"
         }
+        for output in outputs.values():
+            output.begin(self.journal.about)
 
     def decided(self, life: Life, decision: Decision) -> None:
         """An item has its decision."""

@@ -141,8 +141,6 @@ class Line:
                 decisions_path,
                 self.permit,
             )
-            for output in self.outputs.values():
-                output.begin(herald.journal.about)
             if config.web.enabled and not self._virtual:
                 self._web = herald.web = WebSide(config, self.facts(), self._on_command, herald.incident)
             self.photo_eyes = PhotoEyes(config.photo_eyes, self.clock, herald.tell, self._beam)
