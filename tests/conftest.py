@@ -1,6 +1,7 @@
 """What every test shares: the real pictures where they are at hand, and a watch for leaked threads."""
 
 import compileall
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -14,7 +15,30 @@ ROOT = Path(__file__).resolve().parents[1]
 for folder in ("edge", "training", "tests"):
     compileall.compile_dir(ROOT / folder, quiet=2)
 
+PATIENCE = 10  # the niceness of patient tests
 SHARED = ROOT.parent / "shared" / "data"
+# What asks for much of the processor and not for its moments.
+PATIENT = tuple(
+    ROOT / "tests" / name
+    for name in ("training", "edge/simulator", "edge/test_bench.py", "test_docs.py", "test_quality.py")
+)
+
+
+def _is_patient(item: pytest.Item) -> bool:
+    return any(path == item.path or path in item.path.parents for path in PATIENT)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2` the patient tests run beside those that live in real time: two groups, a process for each."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("patient" if _is_patient(item) else "prompt"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The patient tests take what the others leave of the processor."""
+    if "PYTEST_XDIST_WORKER" in os.environ and _is_patient(item):
+        os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), PATIENCE))
 
 
 @pytest.fixture(scope="session")
