@@ -242,10 +242,11 @@ def test_the_page_lives_and_complains_of_nothing(page: Any, belt: Belt) -> None:
     assert page.execute_script("return document.querySelectorAll('.lane').length") == 3
     assert number(page, "speed") == 300
     assert number(page, "p99") == 26.4
-    box, tag = page.execute_script(
+    red = (  # while there is one: each goes its way
         "const box = [...document.querySelectorAll('.box')].find((box) => box.innerText.includes('red'));"
-        "return [box.dataset.item, box.innerText.split(/\\s+/)];"
+        "return box && [box.dataset.item, box.innerText.split(/\\s+/)];"
     )
+    box, tag = until(lambda: page.execute_script(red))
     assert tag == [box, "red"]
     assert text(page, "model-name") == "colours 1, on cpu"
     file_and_why = page.execute_script("return document.getElementById('model-file').textContent")
