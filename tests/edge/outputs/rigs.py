@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.edge.outputs.broker import broker, listening
 from tests.edge.outputs.servers import free_port, http_server
 
 SECRET = "a-secret-that-nobody-sees"
@@ -63,4 +64,27 @@ def webhook(folder: Path) -> Iterator[Rig]:
         )
 
 
-RIGS: dict[str, Callable[[Path], Any]] = {"callback": callback, "log": log, "webhook": webhook}
+@contextmanager
+def mqtt(folder: Path) -> Iterator[Rig]:
+    (folder / "password").write_text(SECRET)
+    keys = {"type": "mqtt", "host": "127.0.0.1", "topic": "sorted", "username": "line3", "timeout_ms": 300}
+    keys |= {"password_file": str(folder / "password")}
+    with broker(folder) as here, listening(here) as heard:
+        yield Rig(
+            {**keys, "port": here.port},
+            {**keys, "port": free_port()},
+            lambda: len(heard.of("sorted")),
+            {
+                "host": ("mqtt://mes", "must be a name or an address and no more"),
+                "port": (0, "input should be greater than or equal to 1"),
+                "topic": ("sorted/#", "must not have + or # in it"),
+                "qos": (2, "input should be 0 or 1"),
+                "username": (5, "must be a text, in quotes"),
+                "password_file": (5, "must be a text, in quotes"),
+                "tls": ("yes", "must be true or false, without quotes"),
+                "client_id": ("", "should have at least 1 character"),
+            },
+        )
+
+
+RIGS: dict[str, Callable[[Path], Any]] = {"callback": callback, "log": log, "mqtt": mqtt, "webhook": webhook}
