@@ -47,7 +47,8 @@ class CameraStats:
 
     frames counts all pictures that the source produced, skipped those of them that nobody took because
     a newer one came, dropped included. jitter_ms is the standard deviation of the times between
-    captures. trouble names the incidents that are not over yet; where pictures come all the same, text tells of them.
+    captures. trouble names the incidents that are not over yet and for which its pictures cannot be used; where
+    pictures come all the same, text tells of every one that is not over.
     """
 
     state: State
@@ -100,7 +101,7 @@ class FrameGrabber:
         self._stopping = False
         self._state: State = "opening"
         self._text = "is being opened"
-        self._trouble: dict[str, str] = {}
+        self._standing: dict[str, Sign] = {}
         self._outages: list[str] = []
         self._slot: Frame | None = None
         self._frames = 0
@@ -163,6 +164,7 @@ class FrameGrabber:
             intervals = np.diff(np.array(self._captures)) if len(self._captures) > 2 else np.zeros(0)
             width, height = self._shape
             running = self._state == "running"
+            standing = [sign.cause for sign in self._standing.values()]
             return CameraStats(
                 state=self._state,
                 frames=self._frames,
@@ -172,8 +174,8 @@ class FrameGrabber:
                 width=width,
                 height=height,
                 last_captured_at=self._last_at,
-                text=f"{self._name}: {'; '.join([self._text, *(self._trouble.values() if running else ())])}",
-                trouble=tuple(self._trouble),
+                text=f"{self._name}: {'; '.join([self._text, *(standing if running else ())])}",
+                trouble=tuple(name for name, sign in self._standing.items() if not sign.usable),
             )
 
     # The keeper's thread: one reading after the other.
@@ -282,7 +284,8 @@ class FrameGrabber:
         if source.live:
             signs += self._health.look(pixels, at, self._clock.now(), repeated)
             if self._outages and not (CameraFrozen.incident in self._outages and self._health.frozen):
-                signs += [Sign(name, "pictures come again", "they are used again", True) for name in self._outages]
+                # First, for it may have come back another: that outlives the outage.
+                signs = [Sign(n, "pictures come again", "they are used again", True) for n in self._outages] + signs
                 self._outages = []
         if not repeated:
             self._offer(pixels, at, shot.dropped, source)
@@ -316,9 +319,9 @@ class FrameGrabber:
     def _tell(self, sign: Sign) -> None:
         with self._frame:
             if sign.recovered:
-                self._trouble.pop(sign.name, None)
+                self._standing.pop(sign.name, None)
             else:
-                self._trouble[sign.name] = sign.cause
+                self._standing[sign.name] = sign
         at = self._clock.now()
         self._on_incident(
             Incident(

@@ -32,12 +32,17 @@ class CameraChanged(CameraError):
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Something that a picture shows about the camera; an Incident without its place and time."""
+    """Something that a picture shows about the camera; an Incident without its place and time.
+
+    usable says that the pictures are used all the same and the line's millimetres hold: people should know of it,
+    and the camera is well.
+    """
 
     name: str
     cause: str
     action: str
     recovered: bool = False
+    usable: bool = False
 
 
 class Size:
@@ -82,6 +87,7 @@ class Size:
                 "camera_changed",
                 f"its pictures are {now} now, not {was}",
                 f"they are scaled to {was}, so the line's millimetres still hold",
+                usable=True,
             )
         ]
 
@@ -166,7 +172,7 @@ class Health:
             return []
         self._odd_rate = odd
         cause = f"it gives {fps:.1f} pictures a second, {'not' if odd else 'again'} {self._usual_fps:.1f}"
-        return [Sign("camera_changed", cause, "their own times are used, so positions hold", not odd)]
+        return [Sign("camera_changed", cause, "their own times are used, so positions hold", not odd, usable=True)]
 
 
 def too_small(pixels: np.ndarray) -> str:

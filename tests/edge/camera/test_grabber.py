@@ -456,6 +456,23 @@ def test_another_size_of_the_same_shape_is_scaled_so_that_the_calibration_holds(
     assert rig.take().pixels.shape == (36, 64, 3)
 
 
+def test_a_camera_that_came_back_another_and_is_used_is_well_and_its_text_tells_of_it(grab: Grab) -> None:
+    opener = Opener(
+        lambda: Scripted(camera(pictures=5)),
+        lambda: Scripted(camera(pictures=5, make=lambda number: noise(number, 64, 36))),  # of another shape: refused
+        lambda: Scripted(camera(make=lambda number: noise(number, 72, 128))),
+    )
+    rig = grab(opener)
+    rig.wait_for("camera_changed", recovered=True)
+    rig.take()
+    rig.take()  # by now all that the first one showed has been told
+    assert rig.names()[-1] == ("camera_changed", False)
+    stats = rig.grabber.stats()
+    assert (stats.state, stats.trouble) == ("running", ())
+    assert "its pictures are 128x72 now, not 64x36" in stats.text
+
+
+
 def test_another_shape_is_refused_in_words_until_the_camera_is_set_back(grab: Grab) -> None:
     opener = Opener(
         lambda: Scripted(camera(pictures=5)),
@@ -482,6 +499,7 @@ def test_another_rate_after_an_outage_is_told(grab: Grab) -> None:
     )
     rig = grab(opener)
     assert rig.wait_for("camera_changed").cause == "it gives 12.5 pictures a second, not 25.0"
+    assert "camera_changed" not in rig.grabber.stats().trouble
     assert rig.wait_for("camera_changed", recovered=True).cause == "it gives 25.0 pictures a second, again 25.0"
 
 
