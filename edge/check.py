@@ -171,6 +171,7 @@ def _camera(config: LineConfig) -> Check:
     )
     if report.refused:
         text += f"; the camera refused {', '.join(report.refused)}"
-    if wrong := config.items.outside(report.width, report.height):
+    items, size = config.items, (report.width, report.height)
+    if wrong := items.outside(*size) or items.no_room(config.belt.pixels_per_mm, size):
         return Check("camera", False, f"{text}; {wrong}")
     return Check("camera", True, text)

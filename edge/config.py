@@ -30,6 +30,9 @@ OUTPUT_FILES = ("ca_file", "certificate_file", "key_file", "password_file", "sec
 
 Direction = Literal["right", "left", "down", "up"]
 
+LEAST_FULL_PX = 12  # what the smallest item must still measure in the picture, for fewer show a speck rather than one
+NARROW = 0.25  # an item is at least this much of that size wide, a scratch is not
+
 
 class ModelSettings(Settings):
     """The [model] table. shadow is a second file that looks on, in the web side's process, and decides nothing."""
@@ -93,6 +96,25 @@ class ItemsSettings(Settings):
         if self.roi is None or (self.roi[0] + self.roi[2] <= width and self.roi[1] + self.roi[3] <= height):
             return ""
         return f"items.roi = {list(self.roi)} reaches out of the picture, which has {width}x{height} pixels"
+
+    def no_room(self, pixels_per_mm: float, picture: tuple[int, int] | None = None) -> str:
+        """Why nothing can ever be found on the belt, else nothing; picture is its width and height, once known."""
+        at = f"at belt.pixels_per_mm = {pixels_per_mm:g}"
+        least, most = self.min_mm * pixels_per_mm, self.max_mm * pixels_per_mm
+        size = self.roi[2:] if self.roi else picture
+        if self.mode != "motion":
+            return ""
+        if most < LEAST_FULL_PX:
+            return (
+                f"items.max_mm = {self.max_mm:g} is {most:.4g} pixels {at}, and nothing below {LEAST_FULL_PX} is taken "
+                "for an item: mend one of them, or have the camera see the belt larger"
+            )
+        needed = max(least, LEAST_FULL_PX)
+        if size is None or (max(size) >= needed and min(size) >= NARROW * needed):
+            return ""
+        where = f"items.roi = {list(self.roi)}" if self.roi else f"the picture of {size[0]}x{size[1]} pixels"
+        floor = f", and nothing below {LEAST_FULL_PX} is taken for one" if least < needed else ""
+        return f"{where} has no room for an item: items.min_mm = {self.min_mm:g} is {least:.4g} pixels {at}{floor}"
 
 
 class DecideSettings(Settings):
@@ -225,6 +247,8 @@ class LineConfig(Settings):
                 # A lane with an error of its own is left out of the tuple, which then looks too short.
                 and not (inside_lanes and one["loc"] == ("lanes",) and one["type"] == "too_short")
             ]
+        if config and (wrong := config.items.no_room(config.belt.pixels_per_mm)):
+            problems.append(wrong)
         problems += _contradictions(content) + _blind_spots(content)
         if problems or config is None:
             raise ConfigError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
@@ -245,8 +269,8 @@ class LineConfig(Settings):
         if self.items.mode != "motion" or "max_mm" in self.items.model_fields_set:
             return []
         return [
-            f"items.max_mm is not given and {self.items.max_mm:g} then: two items that touch can be taken for a long "
-            "one and pushed, until some of their class have been seen singly; give the length of your longest"
+            f"items.max_mm is not given, so {self.items.max_mm:g} is taken: two items that touch can pass for a long "
+            "one and be pushed, until some of their class have been seen singly; give the length of your longest"
         ]
 
     def check_classes(self, classes: tuple[str, ...], path: str | Path = "the configuration") -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.background import SEED_FLOOR, Background
-from edge.config import BeltSettings, ItemsSettings
+from edge.config import LEAST_FULL_PX, NARROW, BeltSettings, ItemsSettings
 from edge.outline import NEAR, Outline, outlines
 from edge.pyramid import Planes, Pyramid
 from edge.records import Box, Frame
@@ -16,10 +16,8 @@ from edge.travel import Travel, sight
 
 WORK_PX = 320  # about the longer side of the picture in which items are searched,
 FINE_PX = 128  # and the most that a thing's longer side measures in the picture that shows its outline
-LEAST_PX = 3  # what the smallest item must still measure where items are searched,
-LEAST_FULL_PX = 12  # and in the full picture, for fewer show a speck rather than an item
+LEAST_PX = 3  # what the smallest item must still measure where items are searched
 FILL = 0.35  # the least share of a square of that size that an item's area fills
-NARROW = 0.25  # an item is at least this much of that size wide, a scratch is not
 MOST = 64  # things looked at in one picture; more than that is not a belt of items but a disturbance
 SEVERAL = 3  # what is longer than an item may be is several that touch, unless it is this much longer
 FRESH = 4  # a blob that looks the same is measured anew after so many pictures;

@@ -52,13 +52,16 @@ class Watch:
             self._thread.join(1.0)
 
     def saw(self, frame: Frame, tracked: Tracked) -> None:
-        """Sends a picture to the page when somebody looks; tells of what is too long, of a roi that misses and of
-        a belt that runs at another speed than it should."""
+        """Sends a picture to the page when somebody looks; tells of what is too long, of a picture in which nothing
+        can be found and of a belt that runs at another speed than it should."""
         height, width = frame.pixels.shape[:2]
         if (height, width) != self._seen:
             self._seen = height, width
-            if wrong := self._line.config.items.outside(width, height):
+            items, scale = self._line.config.items, self._line.config.belt.pixels_per_mm
+            if wrong := items.outside(width, height):
                 self._herald.tell("roi_outside", "camera", wrong, "only what lies in the picture is looked at")
+            if wrong := items.no_room(scale, (width, height)):
+                self._herald.tell("picture_too_small", "camera", wrong, "looked at, but nothing can be found in it")
         if tracked.wrong_way and not self._wrong_way:
             self._wrong_way = True
             direction = self._line.config.belt.direction

@@ -165,6 +165,13 @@ def test_check_says_how_each_part_is(model: Path, tmp_path: Path) -> None:
     assert "gone.mp4" in "".join(gone.stdout.split())
 
 
+def test_check_tells_of_a_picture_in_which_nothing_can_be_found(model: Path, tmp_path: Path) -> None:
+    path = line(tmp_path, model, more="[items]\nmin_mm = 401\nmax_mm = 500")
+    (camera,) = [row for row in check_line(LineConfig.load(path), path) if row.part == "camera"]
+    assert not camera.ok
+    assert "; the picture of 640x360 pixels has no room for an item: items.min_mm = 401 is 641.6 pixels" in camera.text
+
+
 @pytest.mark.parametrize("camera", ["0", "rtsp://me:secret@127.0.0.1:9/x"])
 def test_a_live_camera_is_not_replayed(model: Path, tmp_path: Path, camera: str) -> None:
     done = sortline("replay", line(tmp_path, model), camera)

@@ -154,6 +154,16 @@ def test_the_files_of_an_output_that_ships_are_looked_up_beside_the_file_too(tmp
     [
         ("[items]\nmin_mm = 500", "min_mm 500 must be below max_mm 400"),
         ("[items]\nroi = [0, 0, 0, 10]", "items.roi = [0, 0, 0, 10]: must be x, y, width, height"),
+        (
+            "[items]\nroi = [0, 0, 30, 30]\nmin_mm = 20",
+            "items.roi = [0, 0, 30, 30] has no room for an item: items.min_mm = 20 is 32 pixels at "
+            "belt.pixels_per_mm = 1.6",
+        ),
+        ("[items]\nroi = [0, 0, 300, 3]", "items.roi = [0, 0, 300, 3] has no room for an item"),
+        (
+            "[items]\nmin_mm = 1\nmax_mm = 5",
+            "items.max_mm = 5 is 8 pixels at belt.pixels_per_mm = 1.6, and nothing below 12 is taken for an item",
+        ),
         ("[decide.thresholds]\nbolt = 2", "decide.thresholds.bolt = 2"),
         ("[decide.thresholds]\nbolt = true", "decide.thresholds: bolt must be a number, not true or false"),
         ('[decide.thresholds]\nbolt = "0.5"', "decide.thresholds: bolt must be a number, without quotes"),
@@ -161,6 +171,10 @@ def test_the_files_of_an_output_that_ships_are_looked_up_beside_the_file_too(tmp
 )
 def test_a_value_that_can_never_work_is_told(tmp_path: Path, table: str, says: str) -> None:
     assert says in "\n".join(problems(tmp_path, GOOD + table))
+
+
+def test_a_picture_that_is_the_item_or_is_asked_for_by_a_photo_eye_needs_no_room_for_one(tmp_path: Path) -> None:
+    LineConfig.load(write(tmp_path, GOOD + '[items]\nmode = "frame"\nroi = [0, 0, 9, 9]\nmax_mm = 9'))
 
 
 WRONG_FORM = [

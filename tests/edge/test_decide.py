@@ -177,6 +177,6 @@ def test_a_threshold_that_min_confidence_makes_useless_is_told() -> None:
 def test_a_longest_item_that_nobody_gave_is_told_where_items_are_found_by_their_looks() -> None:
     content = CONFIG.model_dump(exclude_none=True)
     (note,) = LineConfig.parse({**content, "items": {}}).hints()
-    assert note.startswith("items.max_mm is not given and 400 then")
+    assert note.startswith("items.max_mm is not given, so 400 is taken: ")
     assert LineConfig.parse({**content, "items": {"max_mm": 60}}).hints() == []
     assert LineConfig.parse({**content, "items": {"mode": "frame"}}).hints() == []

@@ -516,3 +516,13 @@ def test_a_region_of_interest_out_of_the_picture_is_told_as_soon_as_the_picture_
     assert line.herald is not None
     (told,) = [one for one in line.herald.recent if one.name == "roi_outside"]
     assert told.cause.startswith("items.roi = [5000, 0, 50, 30] reaches out of the picture, which has ")
+
+
+def test_a_picture_too_small_for_the_smallest_item_is_told_for_nothing_is_ever_found_in_it(model: Path) -> None:
+    line, _ = played(config(model, items={"min_mm": 500, "max_mm": 900}))
+    assert line.herald is not None
+    (told,) = [one for one in line.herald.recent if one.name == "picture_too_small"]
+    assert told.cause == (
+        "the picture of 400x240 pixels has no room for an item: items.min_mm = 500 is 500 pixels at "
+        "belt.pixels_per_mm = 1"
+    )

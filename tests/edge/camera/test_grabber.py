@@ -472,7 +472,6 @@ def test_a_camera_that_came_back_another_and_is_used_is_well_and_its_text_tells_
     assert "its pictures are 128x72 now, not 64x36" in stats.text
 
 
-
 def test_another_shape_is_refused_in_words_until_the_camera_is_set_back(grab: Grab) -> None:
     opener = Opener(
         lambda: Scripted(camera(pictures=5)),
