@@ -414,6 +414,8 @@ class Hand:
     def exit_seen(self, lane: str, edge: Edge) -> None:
         """The photo-eye behind a lane's diverter has seen something come out."""
         with self._lock:
+            if self._stopping:
+                return  # what was pushed may have ended already, and would seem to come out unasked
             if life := self.confirm.saw(lane, edge):
                 life.exit_seen = True  # the output may still be busy with the push: then it ends after that
                 if life.todo == "confirm":

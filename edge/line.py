@@ -221,17 +221,19 @@ class Line:
             if self._stopped:
                 return
             self._stopping.set()
+            # First who judges and who pushes, then what they go by: one part that takes its time to end would else
+            # look like a belt, a camera or an eye that has fallen silent.
+            self.watch.stop()
+            self.hand.stop()
             self.grabber.stop()
+            self.photo_eyes.stop()
             if isinstance(self.belt, EncoderBelt):
                 self.belt.stop()
-            self.photo_eyes.stop()
             if self._eye_thread.is_alive():
                 self._eye_thread.join(1.0)
             self.mind.stop()
-            self.hand.stop()
             if left := len(self.ledger):
                 self.tell("stopped_with_items", "line", f"{left} items were on the belt", "left to the default lane")
-            self.watch.stop()
             self._let_go()
             self._stopped = True
             self.finished.set()

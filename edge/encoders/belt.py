@@ -174,6 +174,8 @@ class EncoderBelt(SampledBelt):
             pass_interrupt(error)
             self._unanswered(f"{type(error).__name__}: {error}")
             return
+        if self._stopping.is_set():
+            return  # it came back late from a question that nobody asks any more
         # The counts belong to a moment within the question and its answer: the middle errs least.
         now = self._clock.now()
         at, elapsed_s = (asked_at + now) / 2, now - self._asked_at

@@ -101,9 +101,11 @@ class PhotoEye:
             broken = bool(self.eye.read())
         except BaseException as error:  # an eye may be the user's own and raise anything
             pass_interrupt(error)
-            if asked_at - self._answered_at > self._silent_after_s:
+            if asked_at - self._answered_at > self._silent_after_s and not self.stopping.is_set():
                 self._fall_silent(f"does not answer ({type(error).__name__}: {error})")
             return
+        if self.stopping.is_set():
+            return  # it came back late from a question that nobody asks any more
         # The answer belongs to a moment within the question and its end: the middle errs least.
         at = (asked_at + self._clock.now()) / 2
         gap_s, self._answered_at = at - self._answered_at, at

@@ -291,6 +291,19 @@ def test_an_encoder_that_hangs_is_told_while_it_does_by_who_looks_after_it() -> 
     assert trial.troubles[-1] == ("encoder_silent", False, "the encoder has not answered for 0.1 s")
 
 
+def test_an_answer_that_comes_after_the_stop_is_nothing_to_tell_of() -> None:
+    trial = Trial()
+    trial.run(0.1, 0)
+
+    def stopped_meanwhile() -> None:
+        trial.belt.stop()
+        trial.clock.advance(trial.clock.now() + 1)
+
+    trial.wheel.slow = stopped_meanwhile
+    trial.belt.poll()
+    assert trial.troubles == []
+
+
 def test_counts_of_numpy_are_subtracted_without_wrapping(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = Trial()
     for step, said in enumerate((np.uint16(10), np.uint16(0))):
