@@ -27,6 +27,7 @@ SCAN_S = 0.01  # what hands on a counter renews it so often at the most: the ste
 RENEWED_S = 0.5  # a counter that was set to another value is taken anew once it has gone on evenly for so long
 ANSWERS = 2000  # so many answers show how long one takes: to get used to slower ones takes longer than an item's way
 CALM_S = 1.0  # jumps are over when there was none for so long
+REPEATED_S = 10.0  # and a silence that follows another so soon stands until there was none for so long
 STOP_S, CLOSE_S = 0.5, 0.5
 
 Trouble = Literal["encoder_silent", "encoder_jump", "encoder_reset"]
@@ -62,8 +63,9 @@ class _Other:
 class EncoderBelt(SampledBelt):
     """A belt whose position an encoder tells, asked again and again by a thread of its own.
 
-    Position 0 is where the belt stands at the first answer. When the encoder is silent for ten polls, or for as
-    long as they take, the position is not `known` and nothing is pushed until it answers again.
+    Position 0 is where the belt stands at the first answer. When the encoder is silent for ten polls, or for ten
+    times poll_ms, the position is not `known` and nothing is pushed until it answers again. Silences that follow one
+    another within REPEATED_S are told as two: the first, and all others.
 
     Counts for which the belt would have to run faster than fastest_mm_s are no answer. If they go on evenly from
     there, for ten answers and half a second, the counter was set anew: on_anew is called, for where the things on
@@ -98,7 +100,9 @@ class EncoderBelt(SampledBelt):
         self._failed = 0
         self._why = ""
         self._answered_at = self._heard_at = self._asked_at = clock.now()  # believed; at all; last asked
-        self._jumped_at = -math.inf
+        self._jumped_at = self._silent_at = -math.inf
+        self._restless = False  # it falls silent again and again,
+        self._silence = ""  # and how that was noticed last
         self._telling = threading.RLock()
         self._standing: set[Trouble] = set()
         self._stopping = threading.Event()
@@ -148,9 +152,10 @@ class EncoderBelt(SampledBelt):
                 _log.warning("%s: %s", name, how)
 
     def trouble(self) -> str | None:
-        """Why it is not known where the belt is; None when it is."""
+        """Why it is not known where the belt is, or is not again and again; None when it is."""
         if self._anchor is not None and self.known():
-            return None
+            again = self._restless and "encoder_silent" in self._standing
+            return f"it falls silent again and again ({self._silence})" if again else None
         if self._other is not None and not self._failed and not self._hangs():
             return f"its counts jump and are not believed{self._because()}"
         if self._anchor is None:
@@ -161,9 +166,7 @@ class EncoderBelt(SampledBelt):
         """Tells of an encoder that does not come back from being asked, while it does not; called again and again."""
         with self._telling:
             if self._hangs():
-                self._tell(
-                    "encoder_silent", f"the encoder has not answered for {self._silent_s():.1f} s{self._because()}"
-                )
+                self._fall_silent(f"the encoder has not answered for {self._silent_s():.1f} s{self._because()}")
 
     def poll(self) -> None:
         """Asks the encoder once."""
@@ -186,9 +189,11 @@ class EncoderBelt(SampledBelt):
         self._asked_at = asked_at
         with self._telling:
             if self._hangs():
-                self._tell("encoder_silent", f"the encoder did not answer for {self._silent_s() * 1e3:.0f} ms")
+                allowed = f"belt.encoder.poll_ms = {self._settings.poll_ms:g} allows for {self._patience_s * 1e3:g}"
+                self._fall_silent(f"the encoder did not answer for {self._silent_s() * 1e3:.0f} ms; {allowed}")
             self._failed, self._heard_at = 0, now
-            self._over("encoder_silent", "the encoder answers again")
+            if not self._restless or now - self._silent_at > REPEATED_S:
+                self._over("encoder_silent", "the encoder answers again")
         if not self._believed(at, counts, elapsed_s):
             return
         self._answered_at, self._why = now, ""
@@ -200,7 +205,7 @@ class EncoderBelt(SampledBelt):
     def _unanswered(self, why: str) -> None:
         self._failed, self._why = self._failed + 1, why
         if self._failed >= SILENT_POLLS and (self._anchor is not None or self._hangs()):
-            self._tell("encoder_silent", f"the encoder does not answer ({why})")
+            self._fall_silent(f"the encoder does not answer ({why})")
 
     def _off_mm(self, at: float, counts: int | float, took_s: float) -> float:
         """How far off the place may be for the answer's having taken another time than usual.
@@ -283,6 +288,13 @@ class EncoderBelt(SampledBelt):
 
     def _hangs(self) -> bool:
         return self._silent_s() >= (self._patience_s if self._anchor is not None else max(FIRST_S, self._patience_s))
+
+    def _fall_silent(self, how: str) -> None:
+        now = self._clock.now()
+        if "encoder_silent" not in self._standing:
+            self._restless = now - self._silent_at <= REPEATED_S
+        self._silent_at, self._silence = now, how
+        self._tell("encoder_silent", how)
 
     def _tell(self, name: Trouble, cause: str) -> None:
         """Tells of a trouble once, until it is over."""
