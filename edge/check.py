@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from edge.clock import MonotonicClock
 from edge.config import LineConfig
 from edge.encoders import EncoderSettings, counted
 from edge.errors import SortlineError, pass_interrupt
+from edge.eyes import EyeSettings
+from edge.eyes.watching import begin_to_listen
 from edge.journal import check_journal, check_pictures
 from edge.model import Classifier
 from edge.parts import open_encoder, open_eye, open_output
@@ -69,10 +72,8 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
         try:
             eye = open_eye(settings, MonotonicClock(), part)
             try:
-                beam = ""
-                if hasattr(eye, "read"):
-                    broken = within(ANSWER_S, eye.read, "read()")
-                    beam = f", its beam is {'broken' if broken else 'free'}"
+                broken = _is_broken(name, eye, settings)
+                beam = "" if broken is None else f", its beam is {'broken' if broken else 'free'}"
                 yield Check(part, True, f"{settings.type}{beam}")
             finally:
                 if close := getattr(eye, "close", None):
@@ -82,6 +83,20 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
         except BaseException as error:  # a photo-eye may be the user's own and raise anything
             pass_interrupt(error)
             yield Check(part, False, f"{settings.type}: {_said_by(error)}")
+
+
+def _is_broken(name: str, eye: Any, settings: EyeSettings) -> bool | None:
+    """Whether an eye's beam is broken, as the line would come to know it; None where it has not told of it yet."""
+    said: list[bool] = []
+
+    def told(broken: bool, at: float) -> None:
+        said.append(broken)
+
+    if hasattr(eye, "listen"):
+        begin_to_listen(name, eye, told)
+    elif hasattr(eye, "read"):
+        said.append(bool(within(ANSWER_S, eye.read, "read()")))
+    return said[-1] != settings.inverted if said else None
 
 
 def _encoder(config: LineConfig, settings: EncoderSettings) -> Check:

@@ -78,7 +78,7 @@ class PhotoEye:
         self._answered_at = self._clock.now()
         if not self.polled:
             self._watching_since = self._answered_at
-            self._listen()
+            begin_to_listen(self.name, self.eye, self._told)
         elif threaded:
             self._thread.start()
 
@@ -117,16 +117,6 @@ class PhotoEye:
         if gap_s > self._blink_s or self._watching_since == math.inf:
             self._watching_since = at
         self._sample(at, broken != self._settings.inverted, gap_s / 2)
-
-    def _listen(self) -> None:
-        try:
-            within(LISTEN_S, lambda: self.eye.listen(self._told), "listen(tell)")
-        except BaseException as error:  # an eye may be the user's own and raise anything
-            pass_interrupt(error)
-            how = f"listen(tell) failed ({type(error).__name__}: {error})"
-            if isinstance(error, NotBack):
-                how = f"{error}: it has to return at once, and tell from a thread of its own"
-            raise ConfigError(f"{_table(self.name)}: {how}") from None
 
     def _told(self, broken: bool, at: float) -> None:
         try:
@@ -254,6 +244,21 @@ class PhotoEyes:
         else:
             blindness = "pushes are made and not confirmed until it answers again"
         return PhotoEye(name, eye, settings, self._clock, tell, blindness, partial(on_edge, name))
+
+
+def begin_to_listen(name: str, eye: Any, tell: Callable[[bool, float], None]) -> None:
+    """Lets an eye that is told of changes tell of them from now on.
+
+    Raises ConfigError, naming the eye's table, when it cannot listen or does not come back from it.
+    """
+    try:
+        within(LISTEN_S, lambda: eye.listen(tell), "listen(tell)")
+    except BaseException as error:  # an eye may be the user's own and raise anything
+        pass_interrupt(error)
+        how = f"listen(tell) failed ({type(error).__name__}: {error})"
+        if isinstance(error, NotBack):
+            how = f"{error}: it has to return at once, and tell from a thread of its own"
+        raise ConfigError(f"{_table(name)}: {how}") from None
 
 
 def _table(name: str) -> str:

@@ -302,6 +302,34 @@ def test_check_asks_every_photo_eye(model: Path, tmp_path: Path) -> None:
     assert "abort_the_belt" in bad.stdout + bad.stderr
 
 
+@pytest.mark.parametrize(
+    ("listens", "ok", "says"),
+    [
+        ("tell(True, self.clock.now())", True, "its beam is broken"),
+        ("self.tell = tell", True, "plant_eye:Listening"),
+        ("raise OSError('no such port')", False, "listen(tell) failed (OSError: no such port)"),
+        ("let_go.wait(20)", False, "listen(tell) has not come back for 0.2 s"),
+    ],
+)
+def test_check_lets_an_eye_that_is_told_begin_to_listen(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listens: str, ok: bool, says: str
+) -> None:
+    monkeypatch.setattr("edge.eyes.watching.LISTEN_S", 0.2)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "plant_eye", raising=False)
+    (tmp_path / "plant_eye.py").write_text(
+        "import threading\nlet_go = threading.Event()\n"
+        "class Listening:\n    def __init__(self, settings, clock): self.clock = clock\n"
+        f"    def listen(self, tell): {listens}\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    eye = '[items]\nmode = "trigger"\n[items.trigger]\ntype = "plant_eye:Listening"\nposition_mm = -300\nlength_mm = 40'
+    path = line(tmp_path, model, more=eye)
+    (row,) = [row for row in check_line(LineConfig.load(path), path) if row.part.startswith("photo-eye")]
+    sys.modules["plant_eye"].let_go.set()
+    assert (row.ok, says in row.text) == (ok, True), row.text
+
+
 def test_a_clip_in_which_nothing_travels_runs_to_its_end_without_an_item(
     model: Path, tmp_path: Path, shared_data: Path
 ) -> None:
