@@ -54,6 +54,14 @@ def check_writable(path: Path) -> None:
 def read_text(path: Path, encoding: str = "utf-8") -> str:
     """A text file of at most LONGEST_TEXT bytes. Raises OSError, its strerror a reason in words, or UnicodeDecodeError.
 
+    What is no regular file is refused, as by read_file.
+    """
+    return read_file(path, LONGEST_TEXT).decode(encoding)
+
+
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """The bytes of a file that has no more than so many. Raises OSError, its strerror a reason in words.
+
     A device, a pipe or a folder is refused: it might never end, or never begin.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe that nobody writes to would hold it up
@@ -61,12 +69,12 @@ def read_text(path: Path, encoding: str = "utf-8") -> str:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(errno.EINVAL, "it is no regular file")
         with os.fdopen(handle, "rb", closefd=False) as file:
-            data = file.read(LONGEST_TEXT + 1)
+            data = file.read(most_bytes + 1)
     finally:
         os.close(handle)
-    if len(data) > LONGEST_TEXT:
-        raise OSError(errno.EFBIG, f"it is larger than {LONGEST_TEXT / 1e6:g} MB")
-    return data.decode(encoding)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes / 1e6:g} MB")
+    return data
 
 
 def read_secret(path: Path, key: str) -> str:

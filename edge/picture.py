@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from edge.errors import PictureError
+from edge.files import read_file
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
-MOST_BYTES = 500_000_000  # a device such as /dev/zero never ends; uncompressed, 80 megapixels at 16 bit
+MOST_BYTES = 500_000_000  # no picture of a camera is larger: uncompressed, 80 megapixels at 16 bit
 TIFF = (b"II*\0", b"MM\0*")
 _PHOTOMETRIC = 262  # TIFF 6.0's PhotometricInterpretation, and those that OpenCV takes for RGB
 _LAB = frozenset({8, 9, 10})
@@ -61,18 +62,13 @@ def picture_files(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a picture file; raises PictureError naming the file when it cannot be read."""
-    path = Path(path)
+    """The bytes of a picture file; raises PictureError naming the file when it is none or cannot be read."""
     try:
-        with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+        return read_file(Path(path), MOST_BYTES)
     except FileNotFoundError:
         raise PictureError(f"{path}: no such file") from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror})") from None
-    if len(data) > MOST_BYTES:
-        raise PictureError(f"{path}: is larger than {MOST_BYTES / 1e6:.0f} MB, which no picture of a camera is")
-    return data
 
 
 def read_picture(path: str | Path) -> np.ndarray:

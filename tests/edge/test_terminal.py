@@ -155,12 +155,20 @@ def test_what_can_be_no_configuration_or_token_is_refused_and_not_read_to_its_en
     assert str(refused.value) == f"web.token_file {path}: cannot be read ({says})"
 
 
-def test_a_device_that_never_ends_is_no_model_and_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModelError, match=r"/dev/zero: is no regular file"):
-        Classifier(Path("/dev/zero"))
-    monkeypatch.setattr("edge.picture.MOST_BYTES", 2_000_000)
-    with pytest.raises(PictureError, match=r"/dev/zero: is larger than 2 MB"):
-        read_bytes("/dev/zero")
+def test_a_device_that_never_ends_or_a_pipe_that_never_begins_is_no_model_and_no_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    for path in (Path("/dev/zero"), pipe):
+        with pytest.raises(ModelError, match=rf"{path}: is no regular file"):
+            Classifier(path)
+        with pytest.raises(PictureError, match=rf"{path}: cannot be read \(it is no regular file\)"):
+            read_bytes(path)
+    (tmp_path / "huge.jpg").write_bytes(bytes(2001))
+    monkeypatch.setattr("edge.picture.MOST_BYTES", 2000)
+    with pytest.raises(PictureError, match=r"huge\.jpg: cannot be read \(it is larger than 0\.002 MB\)"):
+        read_bytes(tmp_path / "huge.jpg")
 
 
 ASKS = """
