@@ -11,11 +11,11 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import NoReturn
 
 from edge import __version__
 from edge.errors import ConfigError, ModelError, PictureError, ReaderGone, SortlineError, screen_errors
+from edge.interrupts import Wish
 from edge.plain import plain
 from training.arguments import whole_from
 from training.commands import models, pictures, train
@@ -59,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _ended_in_good_order() -> Iterator[None]:
-    """SIGTERM, as of `timeout` or a service manager, ends the command as Ctrl-C does: nothing half done is left.
+    """Ctrl-C ends the command once, however often it is pressed, and SIGTERM, as of `timeout` or a service manager,
+    as it does: nothing half done is left.
 
     Not where torchrun started several processes: one that waits for the others in torch hears no Python.
     """
@@ -67,12 +68,11 @@ def _ended_in_good_order() -> Iterator[None]:
         yield
         return
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    wish = Wish()
+    before = signal.signal(signal.SIGTERM, wish)
     try:
-        yield
+        with wish.heard():
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
 

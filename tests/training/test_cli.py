@@ -3,6 +3,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import training.commands.pictures
 from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
 from tests.training.test_package import brightest_channel
@@ -268,6 +270,32 @@ def test_a_traceback_is_shown_only_with_debug(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError):
         main(["split", str(tmp_path / "none"), str(tmp_path / "out"), "--debug"])
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)],
+)
+def test_ctrl_c_that_is_pressed_again_at_once_tears_nothing_out_of_its_good_order(
+    first: int, again: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = []
+
+    def draw(*_: object) -> None:
+        try:
+            signal.raise_signal(first)
+        finally:
+            signal.raise_signal(again)
+            done.append("ended in good order")
+
+    monkeypatch.setattr(training.commands.pictures, "_draw", draw)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        assert main(["draw", "parts"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert done == ["ended in good order"]
+    assert capsys.readouterr().err == "sortline-train: interrupted\n"
 
 
 def test_an_answer_that_finds_no_room_on_a_full_disk_is_told_in_one_sentence(
