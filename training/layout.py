@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from edge.errors import PictureError
-from edge.picture import SUFFIXES
+from edge.picture import SUFFIXES, picture_files
 from edge.plain import plain
 from training.errors import DatasetError, InputError
 from training.reading import read_header
@@ -113,12 +113,10 @@ def _folders(root: Path) -> list[Path]:
 
 def _stray(root: Path, folder: Path) -> list[Skipped]:
     """Pictures that lie beside the class folders instead of in one, and what is called a picture and is none."""
-    pictures = sorted(p for p in folder.iterdir() if not p.is_dir() and p.suffix.lower() in SUFFIXES)
+    files, others = picture_files(folder.iterdir())
     outside = "lies outside the class folders"
-    return [
-        Skipped(legible(p.relative_to(root).as_posix()), outside if p.is_file() else no_file(p) or outside)
-        for p in pictures
-    ]
+    reasons = {**dict.fromkeys(files, outside), **{path: no_file(path) or outside for path in others}}
+    return [Skipped(legible(path.relative_to(root).as_posix()), why) for path, why in sorted(reasons.items())]
 
 
 def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tuple[list[File], list[Skipped]]:
