@@ -72,6 +72,9 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
         try:
             eye = open_eye(settings, MonotonicClock(), part)
             try:
+                if hasattr(eye, "attach"):
+                    yield _simulated(part, config, settings.type, "looks at the simulated belt")
+                    continue
                 broken = _is_broken(name, eye, settings)
                 beam = "" if broken is None else f", its beam is {'broken' if broken else 'free'}"
                 yield Check(part, True, f"{settings.type}{beam}")
@@ -83,6 +86,13 @@ def _photo_eyes(config: LineConfig) -> Iterator[Check]:
         except BaseException as error:  # a photo-eye may be the user's own and raise anything
             pass_interrupt(error)
             yield Check(part, False, f"{settings.type}: {_said_by(error)}")
+
+
+def _simulated(part: str, config: LineConfig, kind: str, does: str) -> Check:
+    """What belongs to a simulated belt, which there is only while the line runs."""
+    if str(config.camera.source).startswith("sim:"):
+        return Check(part, True, f"{kind}: {does}")
+    return Check(part, False, f'{kind}: needs a simulated belt, camera.source = "sim:…"')
 
 
 def _is_broken(name: str, eye: Any, settings: EyeSettings) -> bool | None:
@@ -104,10 +114,8 @@ def _encoder(config: LineConfig, settings: EncoderSettings) -> Check:
     try:
         encoder = open_encoder(settings, MonotonicClock())
         try:
-            if hasattr(encoder, "attach"):  # the wheel of a simulated belt, which there is only while the line runs
-                if str(config.camera.source).startswith("sim:"):
-                    return Check("encoder", True, f"{settings.type}: turns with the simulated belt")
-                return Check("encoder", False, f'{settings.type}: needs a simulated belt, camera.source = "sim:…"')
+            if hasattr(encoder, "attach"):
+                return _simulated("encoder", config, settings.type, "turns with the simulated belt")
             counts = within(ANSWER_S, lambda: counted(encoder.read()), "read()")
         finally:
             if close := getattr(encoder, "close", None):

@@ -302,6 +302,15 @@ def test_check_asks_every_photo_eye(model: Path, tmp_path: Path) -> None:
     assert "abort_the_belt" in bad.stdout + bad.stderr
 
 
+@pytest.mark.parametrize("twin", [True, False])
+def test_check_takes_a_simulated_eye_for_well_on_a_simulated_belt_only(model: Path, tmp_path: Path, twin: bool) -> None:
+    eye = '[items]\nmode = "trigger"\n[items.trigger]\ntype = "simulated"\nposition_mm = -300\nlength_mm = 40'
+    path = line(tmp_path, model, source=f"sim:?{SMALL}" if twin else "gone.mp4", more=eye)
+    (row,) = [row for row in check_line(LineConfig.load(path), path) if row.part.startswith("photo-eye")]
+    says = "simulated: looks at the simulated belt" if twin else 'simulated: needs a simulated belt, camera.source = "'
+    assert (row.ok, says in row.text) == (twin, True), row.text
+
+
 @pytest.mark.parametrize(
     ("listens", "ok", "says"),
     [
