@@ -11,8 +11,10 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import repeat
 
+from edge.ailments import Ailments
 from edge.belt import Belt
 from edge.blind import BlindStretches
 from edge.clock import Clock, VirtualClock
@@ -83,6 +85,7 @@ class Hand:
         self._last_push: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._hangs = Hangs(outputs, clock)
+        self._ailments = Ailments(outputs, herald.tell)
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
@@ -123,8 +126,9 @@ class Hand:
             self.geometry = Geometry.of(self._config, self._outputs, along / 2 / belt.pixels_per_mm)
 
     def trouble(self) -> str | None:
-        """Which output failed at its last push or is stuck in it, and why none is used; None when all are well."""
-        failing = list(filter(None, (*dict(self._failing).values(), *self._hangs.sentences(), self.confirm.held)))
+        """Which output failed at its last push, is stuck in it or ails, and why none is used; None when all is well."""
+        lasting = (*self._hangs.sentences(), *self._ailments.sentences(), self.confirm.held)
+        failing = list(filter(None, (*dict(self._failing).values(), *lasting)))
         return "; ".join(failing) if failing else None
 
     def margin_s(self, life: Life) -> float:
@@ -354,9 +358,11 @@ class Hand:
             self._unfired(actuation, *refused)
             return
         self._last_push[output.name] = now
+        gone_at = self._belt.when(actuation.fire_mm + self.geometry.tolerance_mm, now) - lead_s
+        within_s = max(gone_at - now, 0.0) if self._threaded else math.inf  # a virtual clock stands meanwhile
         self.lateness.add(max(now - (self._belt.when(actuation.fire_mm, now) - lead_s), 0.0))
         try:
-            output.fire(actuation)
+            output.fire(replace(actuation, within_s=within_s))
         except BaseException as error:  # an output may be the user's own and raise anything
             pass_interrupt(error)
             self._failing[output.name] = f"outputs.{output.name}: {error}"

@@ -15,6 +15,7 @@ from edge.files import read_text
 from edge.outputs import OutputSettings
 from edge.parts import sentence, type_parts, typed_camera, typed_outputs
 from edge.settings import Settings
+from edge.wiring import shared_wires
 
 PATHS = (
     ("model", "path", True),
@@ -249,7 +250,7 @@ class LineConfig(Settings):
             ]
         if config and (wrong := config.items.no_room(config.belt.pixels_per_mm)):
             problems.append(wrong)
-        problems += _contradictions(content) + _blind_spots(content)
+        problems += _contradictions(content) + _blind_spots(content) + shared_wires(content)
         if problems or config is None:
             raise ConfigError("\n".join(f"{path}: {problem}" for problem in dict.fromkeys(problems)))
         return config

@@ -36,6 +36,10 @@ class OutputError(SortlineError):
     """A diverter or other output that cannot be opened or did not do what it was told."""
 
 
+class OutputRefused(OutputError):
+    """The other side has said that it does not do what it was told: nothing has moved."""
+
+
 class WebError(SortlineError):
     """The web side cannot be started, for example because its port is in use."""
 

@@ -5,6 +5,7 @@ carries the time and position at which its frame was *captured*: nothing downstr
 to guess when something happened.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -149,7 +150,10 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Actuation:
-    """One push of one diverter, keyed by the item it is meant for."""
+    """One push of one diverter, keyed by the item it is meant for.
+
+    within_s is how long after the call of `fire` its command may still leave: then the item's place has gone by.
+    """
 
     item_id: int
     lane: str
@@ -159,6 +163,7 @@ class Actuation:
     position_mm: float
     decision: Decision
     pulse_s: float = 0.05
+    within_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)

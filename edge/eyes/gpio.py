@@ -1,11 +1,10 @@
 """A photo-eye on a pin of a small computer, through gpiozero: told by the pin's own interrupt."""
 
-import warnings
-from typing import Any, Literal
+from typing import Literal
 
 from edge.clock import Clock
-from edge.errors import ConfigError
 from edge.eyes import EyeSettings, Tell
+from edge.gpio import Pin, claim
 
 
 class GpioSettings(EyeSettings):
@@ -15,7 +14,7 @@ class GpioSettings(EyeSettings):
     "down" and "none" while it is high; inverted turns that round.
     """
 
-    pin: int | str
+    pin: Pin
     pull: Literal["up", "down", "none"] = "up"
 
 
@@ -25,24 +24,13 @@ class Gpio:
     Settings = GpioSettings
 
     def __init__(self, settings: GpioSettings, clock: Clock) -> None:
-        try:
-            import gpiozero
-        except ImportError:
-            raise ConfigError('type = "gpio" needs gpiozero: pip install "sortline[gpio]"') from None
         self._clock = clock
         floating = settings.pull == "none"
-        try:
-            with warnings.catch_warnings():
-                # gpiozero would go on with the next pin driver that it finds, with nothing but a warning.
-                warnings.simplefilter("error", gpiozero.PinFactoryFallback)
-                gpiozero.Device.ensure_pin_factory()
-            self._pin: Any = gpiozero.DigitalInputDevice(
-                settings.pin,
-                pull_up=None if floating else settings.pull == "up",
-                active_state=True if floating else None,
-            )
-        except (gpiozero.GPIOZeroError, gpiozero.PinFactoryFallback, OSError) as error:
-            raise ConfigError(f"pin = {settings.pin!r}: {error}") from None
+        self._pin = claim(
+            "DigitalInputDevice", settings.pin,
+            pull_up=None if floating else settings.pull == "up",
+            active_state=True if floating else None,
+        )  # fmt: skip
 
     def listen(self, tell: Tell) -> None:
         self._pin.when_activated = lambda: tell(True, self._clock.now())

@@ -7,7 +7,7 @@ one delays no other.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import Field
 
@@ -29,6 +29,13 @@ class OutputSettings(Settings):
     pulse_ms: float = Field(default=50.0, gt=0, le=10_000)
     repeat_ms: float = Field(default=0.0, ge=0, le=10_000)
     on: Literal["fire", "decision"] = "fire"
+
+
+class Report(Protocol):
+    """How an output tells, from any thread, of what happens between its pushes: an incident's name, what happened,
+    and what is done about it. recovered says that it is over."""
+
+    def __call__(self, name: str, cause: str, action: str, *, recovered: bool = False) -> None: ...
 
 
 class Output(ABC):
@@ -58,10 +65,16 @@ class Output(ABC):
 
     @abstractmethod
     def fire(self, actuation: Actuation) -> None:
-        """Pushes now, for actuation.pulse_s seconds; raises OutputError when it could not."""
+        """Pushes now, for actuation.pulse_s seconds; raises OutputError when it could not.
+
+        A command that cannot leave within actuation.within_s seconds must not leave at all.
+        """
 
     def decided(self, decision: Decision) -> None:  # noqa: B027 - most outputs have no use for it
         """Called for each decision of the output's lane when its `on` is "decision"."""
+
+    def report_to(self, report: Report) -> None:  # noqa: B027 - most outputs have nothing to say between two pushes
+        """From now on the output tells of its troubles here. Called once, before the first push."""
 
     def check(self) -> str:
         """Reaches the other side and says what was found, in one line; raises OutputError."""

@@ -1,30 +1,71 @@
-"""A real Modbus TCP server in a thread of its own: four inputs whose state a test sets by hand."""
+"""A real Modbus TCP server in a thread of its own: inputs whose state a test sets by hand, and what is written."""
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 COIL, DISCRETE, HOLDING, INPUT = 1, 2, 3, 4  # Modbus function codes that read them
+WRITES = {5: COIL, 6: HOLDING}  # and that write one of them
 
 
 class Plc:
-    """What it answers: words[function code] is the register, or the sixteen bits, at address 0; port is where."""
+    """What it answers: words[function code] is the register, or the sixteen bits, at address 0; port is where.
+
+    writes are the (address, value) that were written, each with its moment in written_at. refuse(value) gives the
+    Modbus exception, if any, that writing a value is answered with. What holds(value) is true of, None for a
+    question, is not dealt with as long as that is so; held counts it.
+    """
 
     def __init__(self) -> None:
         self.words = dict.fromkeys((COIL, DISCRETE, HOLDING, INPUT), 0)
         self.port = 0
         self.reads = 0
+        self.writes: list[tuple[int, int]] = []
+        self.written_at: list[float] = []
+        self.refuse: Callable[[int], ExcCodes | None] = lambda value: None
+        self.holds: Callable[[int | None], bool] = lambda value: False
+        self.held = 0
         self.asked = threading.Condition()
 
-    async def answer(self, code: int, _: int, __: int, ___: int, registers: list[int], ____: object) -> None:
-        registers[0] = self.words[code]
+    async def answer(
+        self, code: int, _: int, address: int, __: int, registers: list[int], values: list[Any] | None
+    ) -> ExcCodes | None:
+        at = time.monotonic()
+        held = False
+        while self.holds(None if values is None else int(values[0])):
+            with self.asked:
+                self.held += not held
+                self.asked.notify_all()
+            held = True
+            await asyncio.sleep(0.002)
+        kind = WRITES.get(code, code)
+        if values is not None:
+            value = int(values[0])
+            if refused := self.refuse(value):
+                return refused
+            bit = 1 << address
+            self.words[kind] = value if kind == HOLDING else self.words[kind] & ~bit | (bit if value else 0)
+        registers[0] = self.words[kind]
         with self.asked:
-            self.reads += 1
+            if values is not None:
+                self.writes.append((address, value))
+                self.written_at.append(at)
+            self.reads += values is None
             self.asked.notify_all()
+        return None
+
+    def wait_for_writes(self, count: int) -> list[tuple[int, int]]:
+        """Waits until so much has been written since the start; what it was."""
+        with self.asked:
+            assert self.asked.wait_for(lambda: len(self.writes) >= count, 10), self.writes
+            return list(self.writes)
 
     def wait_for_reads(self, count: int) -> None:
         """Waits until the server has been asked so many times more."""

@@ -382,6 +382,15 @@ def acting(clock: MonotonicClock) -> Iterator[tuple[Hand, Bench]]:
         bench.hand.stop()
 
 
+def test_a_push_is_told_how_long_its_item_stays_within_reach() -> None:
+    with acting(MonotonicClock()) as (hand, bench):
+        bench.bear(1, item_mm=-350)
+        wait_for(lambda: bench.ends)
+        most_s = hand.geometry.tolerance_mm / SPEED
+    (push,) = bench.blade.pushes
+    assert 0 < push.within_s <= most_s + 1e-6
+
+
 def test_the_hand_sleeps_until_something_is_due_instead_of_looking_again_and_again() -> None:
     with acting(clock := Counting()) as (_, bench):
         for item_id in range(3):

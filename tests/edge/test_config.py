@@ -6,6 +6,7 @@ import pytest
 
 from edge.config import LineConfig
 from edge.errors import ConfigError
+from edge.parts import OUTPUT_TYPES
 
 GOOD = """
 [model]
@@ -116,7 +117,7 @@ def test_a_class_in_two_lanes_is_told(tmp_path: Path) -> None:
 
 def test_an_output_type_that_does_not_exist_is_told_with_those_that_do(tmp_path: Path) -> None:
     said = problems(tmp_path, GOOD.replace('type = "log"', 'type = "telepathy"'))[0]
-    assert "'telepathy': is not an output type (there are: callback, log" in said
+    assert f"'telepathy': is not an output type (there are: {', '.join(OUTPUT_TYPES)}; " in said
 
 
 def test_a_callback_that_is_not_module_and_function_is_told(tmp_path: Path) -> None:

@@ -404,18 +404,6 @@ def test_an_address_that_the_plc_does_not_have_is_an_error_that_names_it() -> No
         eye.close()
 
 
-@pytest.fixture
-def pins() -> Iterator[Any]:
-    """gpiozero's own pretended pins."""
-    gpiozero = pytest.importorskip("gpiozero", reason="gpiozero is not installed")
-    from gpiozero.pins.mock import MockFactory
-
-    before, gpiozero.Device.pin_factory = gpiozero.Device.pin_factory, MockFactory()
-    yield gpiozero.Device.pin_factory
-    gpiozero.Device.pin_factory.reset()
-    gpiozero.Device.pin_factory = before
-
-
 @pytest.mark.parametrize(
     ("keys", "low_is_broken"),
     [

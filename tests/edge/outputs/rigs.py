@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.edge.outputs.broker import broker, listening
 from tests.edge.outputs.servers import free_port, http_server
+from tests.edge.pins import pretended
 
 SECRET = "a-secret-that-nobody-sees"
 
@@ -87,4 +90,41 @@ def mqtt(folder: Path) -> Iterator[Rig]:
         )
 
 
-RIGS: dict[str, Callable[[Path], Any]] = {"callback": callback, "log": log, "mqtt": mqtt, "webhook": webhook}
+@contextmanager
+def gpio(folder: Path) -> Iterator[Rig]:
+    with pretended():
+        yield Rig(
+            {"type": "gpio", "pin": 17},
+            wrong={
+                "pin": (1.5, "must be a pin as gpiozero names it"),
+                "active_high": ("yes", "must be true or false, without quotes"),
+            },
+        )
+
+
+@contextmanager
+def modbus(folder: Path) -> Iterator[Rig]:
+    pytest.importorskip("pymodbus", reason="pymodbus is not installed")
+    from tests.edge.plc import Plc, serving
+
+    keys = {"type": "modbus", "host": "127.0.0.1", "address": 5, "must_answer": False, "timeout_ms": 1000}
+    with serving(Plc()) as plc:
+        yield Rig(
+            {**keys, "port": plc.port},
+            {**keys, "port": free_port()},
+            lambda: plc.writes.count((5, 1)),
+            {
+                "host": ("", "should have at least 1 character"),
+                "address": (65536, "input should be less than or equal to 65535"),
+                "kind": ("discrete", "input should be 'coil' or 'holding'"),
+                "out_value": (2, "must be 0 or 1: a coil has no other"),
+                "reset_by": ("nobody", "input should be 'line' or 'plc'"),
+                "must_answer": ("yes", "must be true or false, without quotes"),
+                "alive_ms": (-1, "input should be greater than or equal to 0"),
+            },
+        )
+
+
+RIGS: dict[str, Callable[[Path], Any]] = {
+    "callback": callback, "gpio": gpio, "log": log, "modbus": modbus, "mqtt": mqtt, "webhook": webhook,
+}  # fmt: skip

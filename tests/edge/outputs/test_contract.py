@@ -126,7 +126,7 @@ def test_each_wrong_key_is_one_sentence_that_names_it(rig: Rig, tmp_path: Path) 
 
 
 def test_with_on_decision_it_is_told_of_the_decision(rig: Rig) -> None:
-    if not rig.pushes or rig.there["type"] in {"gpio", "modbus", "opcua"}:
+    if not rig.pushes or rig.there["type"] in {"opcua"}:
         pytest.skip("it only pushes")
     output = opened(rig.there, on="decision")
     try:

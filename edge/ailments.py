@@ -1,0 +1,31 @@
+"""What outputs tell of themselves between their pushes: incidents, and what is not well until they say that it is."""
+
+from collections.abc import Mapping
+
+from edge.herald import Tell
+from edge.outputs import Output, Report
+
+
+class Ailments:
+    """Hears every output, from whichever thread it speaks, and tells on."""
+
+    def __init__(self, outputs: Mapping[str, Output], tell: Tell) -> None:
+        self._tell = tell
+        self._lasting: dict[tuple[str, str], str] = {}
+        for name, output in outputs.items():
+            output.report_to(self._report_of(name))
+
+    def sentences(self) -> list[str]:
+        """What is not well now; any thread may ask."""
+        return [said for _, said in sorted(self._lasting.copy().items())]
+
+    def _report_of(self, output: str) -> Report:
+        def report(name: str, cause: str, action: str, *, recovered: bool = False) -> None:
+            cause = f"outputs.{output}: {cause}"
+            if recovered:
+                self._lasting.pop((output, name), None)
+            else:
+                self._lasting[output, name] = cause
+            self._tell(name, "output", cause, action, recovered=recovered)
+
+        return report

@@ -1,0 +1,44 @@
+"""What two parts of a line cannot share: the pin, coil or register that a diverter hangs on."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+
+def shared_wires(content: dict[str, Any]) -> list[str]:
+    """A sentence for each pair of parts of a configuration (as read, perhaps wrong) that name the same wire."""
+    problems: list[str] = []
+    users: dict[tuple[Any, ...], str] = {}
+    for key, wire, what in _wires(content):
+        if other := users.get(wire):
+            problems.append(f"{other} and {key} are both {what}: each needs one of its own")
+        users.setdefault(wire, key)
+    return problems
+
+
+def _wires(content: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], str]]:
+    """Of each part that has a wire to itself: its key, the wire's name, the same in words."""
+    outputs, items, lanes = (content.get(key) for key in ("outputs", "items", "lanes"))
+    tables: dict[str, Any] = {}
+    if isinstance(outputs, dict):
+        tables |= {f"outputs.{name}": table for name, table in outputs.items()}
+    if isinstance(items, dict):
+        tables["items.trigger"] = items.get("trigger")
+    if isinstance(lanes, list):
+        tables |= {f"lanes[{i}].confirm": lane.get("confirm") for i, lane in enumerate(lanes) if isinstance(lane, dict)}
+    for key, table in tables.items():
+        kind = table.get("type") if isinstance(table, dict) else None
+        if kind == "gpio" and isinstance(pin := table.get("pin"), int | str):
+            yield f"{key}.pin", (kind, _pin(pin)), f"pin {pin}"
+        elif kind == "modbus" and key.startswith("outputs."):
+            host, address, which = str(table.get("host")).lower(), table.get("address"), table.get("kind", "coil")
+            place = (host, table.get("port", 502), table.get("unit", 1), which, address)
+            if address is not None and all(isinstance(part, int | str) for part in place):
+                yield f"{key}.address", (kind, *place), f"{which} {address} of {host}"
+
+
+def _pin(pin: int | str) -> str:
+    """gpiozero calls the same pin 17, "17", "GPIO17" and "BCM17"; which of these a BOARD11 is, only it knows."""
+    name = str(pin).upper()
+    number = re.fullmatch(r"(?:GPIO|BCM)?0*(\d+)", name)
+    return f"GPIO{number[1]}" if number else name.replace("J8:", "BOARD")
