@@ -17,12 +17,13 @@ def push(pulse_s: float = 0.05, within_s: float = inf) -> Actuation:
     return Actuation(7, "good", "gate", 500.0, 0.0, 0.0, DECISION, pulse_s, within_s)
 
 
-def opened(table: dict[str, Any]) -> Output:
+def opened(table: dict[str, Any], *, begun: bool = True) -> Output:
     problems: list[str] = []
     settings = typed_outputs({"gate": table}, problems)
     assert problems == []
     output = open_output("gate", settings["gate"])
-    output.begin({})
+    if begun:
+        output.begin({})
     return output
 
 

@@ -321,6 +321,22 @@ def test_a_blade_that_a_killed_program_left_out_is_brought_back_before_anything_
     assert "outputs.gate: not at rest though nothing is pushed" in caplog.text
 
 
+def test_before_a_line_begins_with_it_nothing_is_written() -> None:
+    plc = Plc()
+    plc.words[COIL] = 1 << 5
+    with serving(plc):
+        pass
+    output = opened(table(plc, must_answer=False, alive_ms=5), begun=False)
+    try:
+        with serving(plc):
+            until = time.monotonic() + 10 * 0.005
+            while time.monotonic() < until:
+                assert "is 1 (out)" in output.check()
+    finally:
+        output.close()
+    assert plc.writes == []
+
+
 def test_a_plc_that_falls_asleep_is_told_to_rest_again_and_again() -> None:
     with serving(Plc()) as plc, gate(plc, alive_ms=5) as output:
         assert plc.wait_for_writes(30)[:30] == [REST] * 30
