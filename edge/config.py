@@ -26,7 +26,15 @@ PATHS = (
 )
 """The table and key of every path of a configuration, and whether it must exist already."""
 
-OUTPUT_FILES = ("ca_file", "certificate_file", "key_file", "password_file", "secret_file", "token_file")
+OUTPUT_FILES = (
+    "ca_file",
+    "certificate_file",
+    "key_file",
+    "password_file",
+    "secret_file",
+    "server_certificate_file",
+    "token_file",
+)
 """The keys of built-in outputs that name a file, which must exist already."""
 
 Direction = Literal["right", "left", "down", "up"]

@@ -24,7 +24,7 @@ SECRET = re.compile(r"(?i)source|pass|pwd|secret|token|auth")
 """Keys whose values are never shown."""
 
 OPEN_S = 5.0  # a part of the user's own is given so long to be made
-OUTPUT_TYPES = ("callback", "gpio", "log", "modbus", "mqtt", "webhook")
+OUTPUT_TYPES = ("callback", "gpio", "log", "modbus", "mqtt", "opcua", "webhook")
 ENCODER_TYPES = ("modbus", "simulated")
 EYE_TYPES = ("callable", "gpio", "http", "modbus", "simulated")
 

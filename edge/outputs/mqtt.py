@@ -1,6 +1,7 @@
 """The mqtt output: publishes the Decision's JSON, at the push or as soon as it is made, and whether the line lives."""
 
 import ssl
+import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
 from edge.mqtt import Address, Message, MqttLink, tls_context
-from edge.outputs import Output, OutputSettings
+from edge.outputs import Output, OutputSettings, Report
 from edge.plain import is_unseen
 from edge.records import Actuation, Decision
 
@@ -99,6 +100,9 @@ class Mqtt(Output):
             WAITING,
             f"{key}.type",
         )  # fmt: skip
+        self._link.on_change = self._changed
+        self._telling, self._why = threading.Lock(), ""
+        self._report: Report | None = None
 
     def begin(self, about: Mapping[str, str]) -> None:
         super().begin(about)
@@ -106,10 +110,19 @@ class Mqtt(Output):
 
     def fire(self, actuation: Actuation) -> None:
         if self.settings.on == "fire":
-            self._link.push(self._message(actuation.decision), self.settings.timeout_ms / 1e3)
+            within_s = self.settings.timeout_ms / 1e3
+            if self.settings.qos == 0:  # else it has left long before it is confirmed
+                within_s = min(within_s, actuation.within_s)
+            self._link.push(self._message(actuation.decision), within_s)
 
     def decided(self, decision: Decision) -> None:
         self._link.post(self._message(decision))
+
+    def report_to(self, report: Report) -> None:
+        with self._telling:
+            self._report = report
+            if self._why:
+                self._tell()
 
     def check(self) -> str:
         """Connects under another name and publishes nothing: a line that runs is not put offline by it."""
@@ -122,6 +135,24 @@ class Mqtt(Output):
         if lost := self._link.close(CLOSE_S):
             were = "1 decision was" if lost == 1 else f"{lost} decisions were"
             raise OutputError(f"{self._link.address}: {were} not published before the line ended")
+
+    def _changed(self, why: str) -> None:
+        """In the link's thread: the connection is there, or why it is not, again and again."""
+        with self._telling:
+            before, self._why = self._why, why
+            if bool(before) != bool(why):
+                self._tell()
+
+    def _tell(self) -> None:
+        if self._report is None:
+            return
+        if self._why:
+            action = "what is decided waits" if self.settings.on == "decision" else "nothing is sent until it is"
+            cause = f"{self._link.address}: {self._why}"
+            self._report("output_unreachable", cause, f"tried again until it is reached; {action}")
+        else:
+            cause = f"{self._link.address} is reached again"
+            self._report("output_unreachable", cause, "messages are sent again", recovered=True)
 
     def _message(self, decision: Decision) -> Message:
         return Message(self.settings.topic, decision_as_json(decision, self.about), self.settings.qos)

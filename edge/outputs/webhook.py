@@ -8,6 +8,7 @@ import ssl
 import time
 import uuid
 from http import HTTPStatus
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -78,14 +79,14 @@ class Webhook(Output):
 
     def fire(self, actuation: Actuation) -> None:
         if self.settings.on == "fire":
-            self._post(actuation.decision)
+            self._post(actuation.decision, actuation.within_s)
 
     def decided(self, decision: Decision) -> None:
-        self._post(decision)
+        self._post(decision, inf)
 
     def check(self) -> str:
         """Asks with OPTIONS, which changes nothing; what a server says to a POST only a POST shows."""
-        status, headers = self._ask("OPTIONS", {}, None)
+        status, headers = self._ask("OPTIONS", {}, None, inf)
         ok = 200 <= status < 300
         if not (ok or status in NO_OPTIONS):
             raise OutputError(f"OPTIONS {self._shown}: {_refusal(status)}")
@@ -98,18 +99,21 @@ class Webhook(Output):
     def close(self) -> None:
         self._client.close()
 
-    def _post(self, decision: Decision) -> None:
+    def _post(self, decision: Decision, leave_s: float) -> None:
         body = decision_as_json(decision, self.about)
         repeats = f"{self._run}-{decision.item_id}"
         # draft-ietf-httpapi-idempotency-key-header: a string of RFC 8941, in quotes.
         headers = {"Idempotency-Key": f'"{repeats}"', **self._signed(repeats, body)}
-        status, _ = self._ask("POST", headers, body)
+        status, _ = self._ask("POST", headers, body, leave_s)
         if not 200 <= status < 300:
             raise OutputError(f"POST {self._shown}: {_refusal(status)}")
 
-    def _ask(self, method: str, headers: dict[str, str], body: bytes | None) -> tuple[int, dict[str, str]]:
+    def _ask(
+        self, method: str, headers: dict[str, str], body: bytes | None, leave_s: float
+    ) -> tuple[int, dict[str, str]]:
+        timeout_s = self.settings.timeout_ms / 1e3
         try:
-            answer = self._client.ask(method, {**self._headers, **headers}, body, self.settings.timeout_ms / 1e3)
+            answer = self._client.ask(method, {**self._headers, **headers}, body, timeout_s, leave_s)
         except OutputError as error:
             mend = "; name its authority's file in ca_file" if "certificate" in str(error) else ""
             raise OutputError(f"{method} {self._shown}: {error}{mend}") from None

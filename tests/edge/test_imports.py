@@ -28,7 +28,7 @@ ALLOWED = {
     "werkzeug",
 }
 # Only where the package is installed, each behind an import inside a function.
-OPTIONAL = {"gi", "gpiozero", "openvino", "paho", "pymodbus"}
+OPTIONAL = {"asyncua", "cryptography", "gi", "gpiozero", "openvino", "paho", "pymodbus"}
 
 
 def imports(path: Path) -> set[str]:

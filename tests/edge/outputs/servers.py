@@ -48,6 +48,7 @@ def http_server(tls: ssl.SSLContext | None = None) -> Iterator[HttpServer]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 65_536  # an answer is one piece, whatever else the machine has to do
 
         def setup(self) -> None:
             super().setup()

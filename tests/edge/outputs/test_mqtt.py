@@ -135,6 +135,32 @@ def test_a_broker_that_is_away_costs_the_pushes_meanwhile_and_none_of_them_comes
             assert heard.of(STATUS)[-1] == b"online"
 
 
+def test_a_broker_that_goes_and_comes_is_told_once_each(here: Broker, outputs: Callable[..., Mqtt]) -> None:
+    told: list[tuple[str, str, bool]] = []
+
+    def report(name: str, cause: str, action: str, *, recovered: bool = False) -> None:
+        told.append((name, cause, recovered))
+
+    output = connected(outputs(here.port))
+    output.report_to(report)
+    assert told == []
+    here.stop()
+    wait_until(lambda: "nothing listens there" in refusal(output))
+    here.start()
+    connected(output)
+    wait_until(lambda: len(told) == 2)
+    at = f"127.0.0.1:{here.port}"
+    assert told == [
+        ("output_unreachable", f"{at}: the connection was lost", False),
+        ("output_unreachable", f"{at} is reached again", True),
+    ]
+    late: list[str] = []
+    away = outputs(free_port())
+    wait_until(lambda: away._why)
+    away.report_to(lambda name, cause, action, *, recovered=False: late.append(cause))
+    assert late == [f"{away._link.address}: nothing listens there"]
+
+
 def test_decisions_wait_for_a_broker_that_is_away_up_to_a_bound_and_arrive_in_order(
     tmp_path: Path, outputs: Callable[..., Mqtt], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from tests.edge.outputs.servers import DECISION, PUSH, HttpServer, free_port, ht
 TOKEN = "a-token-that-nobody-sees"
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
 # Generous, for a busy machine: a call without a limit of its own would take for ever.
-LONG_S = 5.0
+LONG_S = 8.0
 
 
 @pytest.fixture
@@ -214,22 +215,22 @@ def no_http(connection: socket.socket, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize(
-    ("talk", "says"),
+    ("talk", "timeout_ms", "says"),
     [
-        (hangs, "no answer within 150 ms"),
-        (one_byte_at_a_time, "no answer within 150 ms"),
-        (many_interim_answers, "no answer within 150 ms"),
-        (endless_header, "it does not answer in HTTP"),
-        (hangs_up, "it hung up without an answer"),
-        (no_http, "it does not answer in HTTP"),
+        (hangs, 150, "no answer within 150 ms"),
+        (one_byte_at_a_time, 150, "no answer within 150 ms"),
+        (many_interim_answers, 150, "no answer within 150 ms"),
+        (endless_header, 9000, "it does not answer in HTTP"),
+        (hangs_up, 9000, "it hung up without an answer"),
+        (no_http, 9000, "it does not answer in HTTP"),
     ],
 )
 def test_a_server_that_does_not_answer_as_it_should_holds_a_push_no_longer_than_the_limit(
-    hooks: list[Webhook], talk: Any, says: str
+    hooks: list[Webhook], talk: Any, timeout_ms: int, says: str
 ) -> None:
     with talker(talk) as port:
         assert (
-            refusal(hook(hooks, f"http://127.0.0.1:{port}/", timeout_ms=150))
+            refusal(hook(hooks, f"http://127.0.0.1:{port}/", timeout_ms=timeout_ms))
             == f"POST http://127.0.0.1:{port}/: {says}"
         )
 
@@ -248,7 +249,13 @@ def slow_body(connection: socket.socket, over: threading.Event) -> None:
         connection.sendall(b"x")
 
 
-@pytest.mark.parametrize("talk", [endless_body, slow_body])
+def no_body(connection: socket.socket, over: threading.Event) -> None:
+    connection.recv(65536)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    over.wait(LONG_S)
+
+
+@pytest.mark.parametrize("talk", [endless_body, slow_body, no_body])
 def test_an_answer_is_success_by_its_status_and_its_body_is_not_waited_for(hooks: list[Webhook], talk: Any) -> None:
     with talker(talk) as port:
         output = hook(hooks, f"http://127.0.0.1:{port}/", timeout_ms=10_000)
@@ -256,6 +263,7 @@ def test_an_answer_is_success_by_its_status_and_its_body_is_not_waited_for(hooks
         output.fire(PUSH)
         output.fire(PUSH)
         assert time.monotonic() - began < LONG_S
+        output.close()
 
 
 def test_a_server_that_is_away_is_an_error_and_used_again_when_it_is_there(
@@ -325,6 +333,24 @@ def test_an_answer_that_drips_through_tls_holds_a_push_no_longer_than_the_limit(
     with talker(talk) as port:
         url = f"https://127.0.0.1:{port}/"
         assert "no answer within 300 ms" in refusal(hook(hooks, url, ca_file=made.ca, timeout_ms=300))
+
+
+def test_a_push_that_reaches_nobody_while_its_item_goes_by_is_not_sent_afterwards(
+    hooks: list[Webhook], tmp_path: Path
+) -> None:
+    heard: list[bytes] = []
+    made = make_certificates(tmp_path)
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        time.sleep(0.15)  # longer than the item has
+        with made.server.wrap_socket(connection, server_side=True) as tls:
+            heard.append(tls.recv(65536))
+
+    with talker(talk) as port:
+        output = hook(hooks, f"https://127.0.0.1:{port}/", ca_file=made.ca, timeout_ms=10_000)
+        with pytest.raises(OutputError, match="it was not reached before the item's place went by"):
+            output.fire(replace(PUSH, within_s=0.05))
+    assert heard == []
 
 
 def test_closing_ends_a_push_that_hangs(hooks: list[Webhook]) -> None:
