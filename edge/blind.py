@@ -44,6 +44,10 @@ class BlindStretches:
                 self._stretches.pop()
             self._stretches.append((start, end))
 
+    def ended(self) -> None:
+        """There will be no further picture, as at the end of a clip: nothing more is waited for."""
+        self._farthest.clear()
+
     def upstream(self, to_mm: float) -> bool:
         """Whether the belt up to a place reaches further upstream than was seen well enough so far."""
         return bool(self._farthest) and to_mm > self._farthest[0] + self._half_mm

@@ -381,6 +381,7 @@ class Line:
     def _lose_sight(self) -> None:
         with self.ledger.lock:
             self._blind = True
+            self.hand.blind.ended()
             for life in self.ledger:
                 self.mind.lose_sight(life)
 

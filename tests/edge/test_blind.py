@@ -35,7 +35,7 @@ def test_too_few_pictures_at_speed_leave_everything_between_unseen() -> None:
     assert blind.meet(2000, 2010)
 
 
-def test_what_had_only_begun_to_come_in_when_the_pictures_stopped_is_not_seen() -> None:
+def test_what_had_only_begun_to_come_in_when_the_pictures_stopped_is_not_seen_until_they_end_for_good() -> None:
     blind = watched(0, 10, 20, half_mm=100)
     # Three pictures show what lies up to 100 mm, two of them up to 110.
     assert blind.upstream(105)
@@ -45,4 +45,6 @@ def test_what_had_only_begun_to_come_in_when_the_pictures_stopped_is_not_seen() 
     for position in (20, 10, 0):
         blind.saw(position, 100)
     assert not blind.upstream(105), "a belt that turns back hides nothing that was seen"
+    blind.ended()
+    assert not blind.upstream(1e9)
     assert not watched().upstream(0), "where nobody looks for items, none is waited for"
