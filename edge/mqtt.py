@@ -131,6 +131,8 @@ class MqttLink:
             self._connect(client)
             client.disconnect()
             client.loop(LOOK_S)
+        except (ValueError, struct.error) as error:  # what paho makes of what no packet can hold
+            raise OutputError(f"{self.address}: {type(error).__name__}: {error}") from None
         finally:
             _abandon(client)
 
@@ -169,6 +171,8 @@ class MqttLink:
                 why = "the connection was lost"
             except OutputError as error:
                 why = str(error).removeprefix(f"{self.address}: ")
+            except Exception as error:  # the outermost loop: without it nothing would ever be sent again, in silence
+                why = f"{type(error).__name__}: {error}"
             finally:
                 _abandon(client)
             self._lost(why)

@@ -322,6 +322,22 @@ def test_what_is_no_broker_is_told_in_time_and_let_go_of_in_time(talk: Any, outp
         assert time.monotonic() - began < LONG_S
 
 
+def test_whatever_goes_wrong_in_connecting_is_told_and_tried_again(outputs: Callable[..., Mqtt]) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt")
+    calls: list[int] = []
+
+    def counted(connection: socket.socket, over: threading.Event) -> None:
+        calls.append(1)
+
+    with talker(counted) as port:
+        output = outputs(port, username="u" * 70_000)  # more than a packet has room for: paho raises a struct.error
+        wait_until(lambda: len(calls) >= 2)
+        assert f"127.0.0.1:{port}: error: " in refusal(output)
+        output.close()
+        with pytest.raises(OutputError, match="error: "):
+            output.check()
+
+
 def test_what_hangs_in_the_handshake_or_speaks_no_tls_is_told_in_time(outputs: Callable[..., Mqtt]) -> None:
     pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt")
     with talker(hangs) as port, pytest.raises(OutputError, match="no answer within 150 ms"):
