@@ -85,7 +85,8 @@ class Hand:
         self._last_push: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._hangs = Hangs(outputs, clock)
-        self._ailments = Ailments(outputs, herald.tell)
+        # What failed because an output was away is over with that: its next item may be hours off.
+        self._ailments = Ailments(outputs, herald.tell, lambda name: self._failing.pop(name, None))
         self._planned = math.inf
         self._stopping = False
         self._threaded = not isinstance(clock, VirtualClock)
@@ -128,8 +129,9 @@ class Hand:
     def trouble(self) -> str | None:
         """Which output failed at its last push, is stuck in it or ails, and why none is used; None when all is well."""
         lasting = (*self._hangs.sentences(), *self._ailments.sentences(), self.confirm.held)
-        failing = list(filter(None, (*dict(self._failing).values(), *lasting)))
-        return "; ".join(failing) if failing else None
+        failing = dict.fromkeys(filter(None, (*dict(self._failing).values(), *lasting)))
+        said = [one for one in failing if not any(other != one and other.startswith(one) for other in failing)]
+        return "; ".join(said) or None
 
     def margin_s(self, life: Life) -> float:
         """How long before its point of no return an undecided item is."""

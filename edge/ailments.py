@@ -1,16 +1,19 @@
 """What outputs tell of themselves between their pushes: incidents, and what is not well until they say that it is."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edge.herald import Tell
 from edge.outputs import Output, Report
 
 
 class Ailments:
-    """Hears every output, from whichever thread it speaks, and tells on."""
+    """Hears every output, from whichever thread it speaks, and tells on.
 
-    def __init__(self, outputs: Mapping[str, Output], tell: Tell) -> None:
-        self._tell = tell
+    back(name) is called when an output is reached again.
+    """
+
+    def __init__(self, outputs: Mapping[str, Output], tell: Tell, back: Callable[[str], object]) -> None:
+        self._tell, self._back = tell, back
         self._lasting: dict[tuple[str, str], str] = {}
         for name, output in outputs.items():
             output.report_to(self._report_of(name))
@@ -24,6 +27,8 @@ class Ailments:
             cause = f"outputs.{output}: {cause}"
             if recovered:
                 self._lasting.pop((output, name), None)
+                if name == "output_unreachable":
+                    self._back(output)
             else:
                 self._lasting[output, name] = cause
             self._tell(name, "output", cause, action, recovered=recovered)

@@ -19,6 +19,7 @@ from edge.checks import Checks
 from edge.clock import Clock, VirtualClock
 from edge.config import LineConfig
 from edge.drift import Change, Drift
+from edge.errors import OutputError, pass_interrupt
 from edge.journal import Journal
 from edge.ledger import Life
 from edge.logs import IncidentLog
@@ -91,8 +92,11 @@ class Herald:
         )
         self._callback = self._listener("on_decision", on_decision, "callback_failed") if on_decision else None
         self._stuck: dict[str, float] = {}
+        self._failing: dict[str, str] = {}
         self._hearing = {
-            name: self._listener(f"outputs.{name}: {output.called}", output.decided, "output_failed")
+            name: self._listener(
+                f"outputs.{name}: {output.called}", output.decided, "output_failed", f"outputs.{name}"
+            )
             for name, output in outputs.items()
             if output.settings.on == "decision"
         }
@@ -167,10 +171,10 @@ class Herald:
                 self.tell(name, "output", f"{listener.name} has not come back for {now - since:.1f} s", action)
 
     def trouble(self) -> str | None:
-        """Which listeners do not come back, in words; None when all do."""
+        """Which listeners do not come back, and which outputs could not be told last; None when all is well."""
         now = monotonic()
         found = [f"{name} has not come back for {now - since:.1f} s" for name, since in sorted(self._stuck.items())]
-        return "; ".join(found) or None
+        return "; ".join([*found, *self._failing.copy().values()]) or None
 
     def stop_listeners(self) -> None:
         """Lets the listeners finish what waits, for half a second each: the outputs among them are closed then."""
@@ -186,12 +190,25 @@ class Herald:
     def _listeners(self) -> list[Worker[Decision]]:
         return [*([self._callback] if self._callback else ()), *self._hearing.values()]
 
-    def _listener(self, name: str, hear: Callable[[Decision], object], incident: str) -> Worker[Decision]:
-        def failed(error: BaseException) -> None:
-            self.tell(incident, "output", f"{name}: {type(error).__name__}: {error}", "sorting goes on")
+    def _listener(
+        self, name: str, hear: Callable[[Decision], object], incident: str, output: str | None = None
+    ) -> Worker[Decision]:
+        """Whoever is told of decisions; an output by its key, for it is not well while that fails."""
+
+        def failed(error: BaseException, item_id: int | None = None) -> None:
+            cause = f"{name}: {type(error).__name__}: {error}"
+            if output:
+                cause = self._failing[output] = f"{output}: {error}" if isinstance(error, OutputError) else cause
+            self.tell(incident, "output", cause, "sorting goes on", item_id)
 
         def tell(decision: Decision) -> None:
-            hear(decision)
+            try:
+                hear(decision)
+            except BaseException as error:  # an output may be the user's own and raise anything
+                pass_interrupt(error)
+                failed(error, decision.item_id)
+            else:
+                self._failing.pop(output or "", None)
 
         return Worker(name, tell, DECISIONS_WAITING, failed, threaded=self._threaded)
 

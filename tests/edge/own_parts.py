@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from edge.errors import OutputError
-from edge.outputs import Output, OutputSettings
+from edge.outputs import Output, OutputSettings, Report
 from edge.records import Actuation, Decision
 
 let_go = threading.Event()
@@ -51,8 +51,21 @@ class Blade(Output):
     def decided(self, decision: Decision) -> None:
         self.heard.append(decision)
 
+    def report_to(self, report: Report) -> None:
+        self.report = report
+
     def close(self) -> None:
         self.closed = True
+
+
+class Deaf(Blade):
+    """Cannot be told of a decision, as long as it is deaf."""
+
+    deaf = True
+
+    def decided(self, decision: Decision) -> None:
+        if self.deaf:
+            raise OutputError("nobody listens")
 
 
 class Lingering(Blade):

@@ -200,6 +200,21 @@ def test_a_jammed_output_is_an_incident_and_its_item_is_missed() -> None:
     assert "the blade is jammed" in bench.incidents[0].cause
 
 
+def test_an_output_that_is_reached_again_is_well_though_nothing_has_been_pushed_since() -> None:
+    bench = Bench(fails=True)
+    gone = "the blade is jammed"
+    bench.bear(1, 0.0)
+    bench.hand.run_until(1.0)
+    assert bench.hand.trouble() == f"outputs.gate: {gone}"
+    bench.blade.report("output_unreachable", gone, "tried again")
+    bench.blade.report("diverter_out", f"{gone}: it is out", "tried again")
+    assert bench.hand.trouble() == f"outputs.gate: {gone}: it is out", "what is said once more is said once"
+    bench.blade.report("diverter_out", "it is back", "pushes are made again", recovered=True)
+    assert bench.hand.trouble() == f"outputs.gate: {gone}"
+    bench.blade.report("output_unreachable", "is reached again", "pushes are made again", recovered=True)
+    assert bench.hand.trouble() is None
+
+
 def test_a_diverter_is_not_pushed_again_within_its_repeat_time() -> None:
     bench = Bench(repeat_ms=200)
     bench.bear(1, item_mm=100)

@@ -1,6 +1,7 @@
 """What is told of incidents: how often, and in how many lines of the log."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from edge.config import LineConfig
 from edge.line import Line
 from edge.logs import MOST_LINES, MOST_REPEATS, IncidentLog
 from edge.records import Incident
+from tests.edge.outputs.pushes import DECISION
 from tests.edge.tiny_model import write_model
 
 
@@ -90,3 +92,34 @@ def test_an_incidents_end_is_logged_and_kept_but_counts_as_none_of_its_own(
     assert line.watch.snapshot()["incidents"] == summary["incidents"]
     assert summary["rows_lost"] == {"journal": 0}
     assert sum("camera_lost is over" in line for line in caplog.messages) == 2
+
+
+def test_an_output_that_cannot_be_told_of_decisions_is_not_well_until_it_can_be(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "colours.onnx")
+    config = LineConfig.parse(
+        {
+            "model": {"path": str(model)},
+            "camera": {"source": "sim:?seed=3&width=160&height=90"},
+            "belt": {"pixels_per_mm": 1.6, "speed_mm_s": 500},
+            "lanes": [
+                {"name": "rest", "default": True},
+                {"name": "red", "classes": ["red"], "output": "mes", "distance_mm": 400},
+            ],
+            "outputs": {"mes": {"type": "tests.edge.own_parts:Deaf", "on": "decision"}},
+            "web": {"enabled": False},
+        }
+    )
+    line = Line(config, clock=VirtualClock())
+    try:
+        assert line.herald
+        hear = line.herald._hearing["mes"].put
+        hear(replace(DECISION, item_id=7))
+        told = line.herald.recent[-1]
+        assert (told.name, told.item_id) == ("output_failed", 7)
+        assert told.cause == "outputs.mes: nobody listens"
+        assert line.health()["outputs"] == {"ok": False, "text": "outputs.mes: nobody listens"}
+        line.outputs["mes"].deaf = False  # type: ignore[attr-defined]
+        hear(DECISION)
+        assert line.health()["outputs"]["ok"]
+    finally:
+        line.stop()
