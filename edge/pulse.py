@@ -20,6 +20,7 @@ LOOK_S = 0.25  # and so often it is seen whether the connection still stands
 DOUBT_S = 5.0
 CLOSE_S = 0.4  # so long `close` tries; a line waits a little longer for all its outputs together
 LAST_RETRY_S = 0.02  # and so often
+LAST_PULSE_S = CLOSE_S / 2  # a pulse that is under way is let come to its end for so long: its item was pushed
 
 Answer = TypeVar("Answer")
 
@@ -141,6 +142,8 @@ class PulsedOutput(Output):
 
     def _bring_back_by(self, until: float) -> None:
         """The last tries, once the thread has ended."""
+        if not self._thread.is_alive() and self._rest_at < inf:
+            sleep(max(min(self._rest_at, until - CLOSE_S + LAST_PULSE_S) - monotonic(), 0.0))
         while self._rest_at < inf:
             if self._thread.is_alive():
                 raise OutputError("the other side does not come back; its diverter is still out")

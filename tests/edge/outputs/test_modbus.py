@@ -266,6 +266,15 @@ def test_closing_brings_the_blade_back_and_may_be_done_twice() -> None:
             output.fire(push())
 
 
+def test_closing_cuts_no_pulse_short_that_it_can_wait_for() -> None:
+    with serving(Plc()) as plc:
+        output = opened(table(plc))
+        output.fire(push(0.15))
+        output.close()
+        assert plc.writes == [OUT, REST]
+        assert plc.written_at[1] - plc.written_at[0] >= 0.15
+
+
 def fire(output: Output, failed: list[str]) -> None:
     try:
         output.fire(push(0.001))
