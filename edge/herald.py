@@ -94,9 +94,7 @@ class Herald:
         self._stuck: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._hearing = {
-            name: self._listener(
-                f"outputs.{name}: {output.called}", output.decided, "output_failed", f"outputs.{name}"
-            )
+            name: self._listener(f"outputs.{name}: {output.called}", output.decided, "output_failed", f"outputs.{name}")
             for name, output in outputs.items()
             if output.settings.on == "decision"
         }

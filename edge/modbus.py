@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from edge.errors import ConfigError, OutputError, OutputRefused
+from edge.hosts import Host
 from edge.settings import Settings
 
 Bits = Literal["coil", "discrete"]
@@ -35,7 +36,7 @@ _SILENT = logging.NullHandler()  # silent unless a program that embeds the line,
 class ModbusSettings(Settings):
     """The keys of everything that reads or writes a Modbus TCP device."""
 
-    host: str = Field(min_length=1)
+    host: Host = Field(min_length=1)
     port: int = Field(default=502, ge=1, le=65535)
     unit: int = Field(default=1, ge=0, le=255)
     timeout_ms: float = Field(default=100.0, gt=0, le=10_000)

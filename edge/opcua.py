@@ -22,11 +22,17 @@ CLOSE_S = 0.2  # so long a server is given to hear that the session ends
 MARGIN_S = 0.05  # for the hop between two threads
 # OPC 10000-6, 5.3.1.10: a node's identifier is a number, a text, a GUID or bytes in base64.
 NODE_ID = re.compile(
-    r"(ns=\d{1,5};)?(i=\d{1,10}|s=.+|g=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[\w+/]+=*)"
+    r"(?:ns=(\d{1,5});)?(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[\w+/]+=*)"
 )
 _SILENT = logging.NullHandler()  # silent unless a program that embeds the line, or --debug, has handlers of its own
 
 Done = TypeVar("Done")
+
+
+def is_node_id(text: str) -> bool:
+    """Whether a text is a NodeId: its namespace is a number of 16 bits, an identifier that is a number has 32."""
+    found = NODE_ID.fullmatch(text)
+    return found is not None and int(found[1] or 0) < 2**16 and int(found[2] or 0) < 2**32
 
 
 @dataclass(frozen=True, slots=True)

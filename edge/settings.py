@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import NoneType, UnionType
-from typing import Any, ClassVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
@@ -57,6 +57,8 @@ def _holds(kind: type | UnionType, value: Any) -> bool:
 def _kinds(annotation: Any) -> set[type]:
     """The plain types that an annotation is made of."""
     parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return {type(one) for one in parts}
     if not parts:
         return {annotation} if isinstance(annotation, type) else set()
     return set().union(*(_kinds(part) for part in parts))

@@ -1,8 +1,10 @@
-"""What two parts of a line cannot share: the pin, coil or register that a diverter hangs on."""
+"""What two parts of a line cannot share: the pin, coil, register or node of a diverter, a broker's client."""
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 
 def shared_wires(content: dict[str, Any]) -> list[str]:
@@ -31,10 +33,24 @@ def _wires(content: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], str]
         if kind == "gpio" and isinstance(pin := table.get("pin"), int | str):
             yield f"{key}.pin", (kind, _pin(pin)), f"pin {pin}"
         elif kind == "modbus" and key.startswith("outputs."):
-            host, address, which = str(table.get("host")).lower(), table.get("address"), table.get("kind", "coil")
+            host, address, which = _host(table.get("host")), table.get("address"), table.get("kind", "coil")
             place = (host, table.get("port", 502), table.get("unit", 1), which, address)
             if address is not None and all(isinstance(part, int | str) for part in place):
                 yield f"{key}.address", (kind, *place), f"{which} {address} of {host}"
+        elif kind == "opcua" and isinstance(node := table.get("node"), str):
+            with suppress(ValueError):  # told of where the key itself is looked at
+                url = urlsplit(str(table.get("url")))
+                yield f"{key}.node", (kind, _host(url.hostname), url.port or 4840, node), f"{node} of {url.hostname}"
+        elif kind == "mqtt" and isinstance(client := table.get("client_id"), str):
+            # A broker ends the connection of the one when the other comes, and so on without end.
+            host, port = _host(table.get("host")), table.get("port", 8883 if table.get("tls") is True else 1883)
+            if isinstance(port, int):
+                yield f"{key}.client_id", (kind, host, port, client), f"{client} at {host}"
+
+
+def _host(name: Any) -> str:
+    """Names are told apart whatever their letters' size; where one and the same machine has two, only it knows."""
+    return "127.0.0.1" if (host := str(name).lower()) in {"localhost", "::1"} else host
 
 
 def _pin(pin: int | str) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
+from edge.hosts import Host
 from edge.mqtt import Address, Message, MqttLink, tls_context
 from edge.outputs import Output, OutputSettings, Report
 from edge.plain import is_unseen
@@ -25,7 +26,7 @@ LONGEST = 65_535  # bytes of a text (MQTT 3.1.1, 1.5.3)
 class MqttSettings(OutputSettings):
     """port is 1883 unless given, 8883 with tls. status_topic is the topic with /status behind it unless given."""
 
-    host: str = Field(min_length=1)
+    host: Host = Field(min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535)
     topic: str
     qos: Literal[0, 1] = 1
@@ -52,13 +53,6 @@ class MqttSettings(OutputSettings):
             if wrong:
                 raise ValueError(said)
         return topic
-
-    @field_validator("host")
-    @classmethod
-    def _is_a_name(cls, host: str) -> str:
-        if "/" in host or "@" in host or any(map(str.isspace, host)):
-            raise ValueError("must be a name or an address and no more: port, username and tls are keys of their own")
-        return host
 
     @model_validator(mode="after")
     def _possible(self) -> "MqttSettings":

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from edge.errors import OutputError
 from edge.files import read_secret
-from edge.opcua import NODE_ID, Node, OpcuaNode
+from edge.hosts import can_be_host
+from edge.opcua import Node, OpcuaNode, is_node_id
 from edge.outputs import OutputSettings
 from edge.pulse import PulsedOutput
 
@@ -38,7 +39,7 @@ class OpcuaSettings(OutputSettings):
     @field_validator("node")
     @classmethod
     def _is_a_node_id(cls, node: str) -> str:
-        if not NODE_ID.fullmatch(node):
+        if not is_node_id(node):
             raise ValueError("must be a NodeId, as ns=4;s=MAIN.good_gate or ns=2;i=1042")
         return node
 
@@ -126,7 +127,7 @@ def _wrong_with(url: str) -> str:
         return "is no address: its port must be a number up to 65535"
     if parts.scheme != "opc.tcp":
         return "must begin with opc.tcp://"
-    if not parts.hostname or port == 0 or any(map(str.isspace, url)):
+    if not can_be_host(parts.hostname or "") or port == 0 or any(map(str.isspace, url)):
         return "names no machine: it is written opc.tcp://machine:4840"
     if "@" in parts.netloc:
         return "must not hold a name or password: username and password_file are keys of their own"

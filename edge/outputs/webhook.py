@@ -18,6 +18,7 @@ from edge.camera import redacted
 from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
+from edge.hosts import can_be_host
 from edge.http_client import HttpClient
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
@@ -141,7 +142,10 @@ def _wrong_with(url: str) -> str:
         return "is no address: its port must be a number up to 65535"
     for wrong, said in (
         (parts.scheme not in {"http", "https"}, "must begin with http:// or https://"),
-        (not parts.hostname or port == 0, "names no machine: it is written http://machine:port/path"),
+        (
+            not can_be_host(parts.hostname or "") or port == 0,
+            "names no machine: it is written http://machine:port/path",
+        ),
         (
             "@" in parts.netloc,
             "must not hold a name or password: put a token into a file that token_file names",

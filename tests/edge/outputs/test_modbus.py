@@ -448,6 +448,9 @@ def test_check_says_what_it_found_and_pushes_nothing(tmp_path: Path) -> None:
         ({"kind": "holding", "rest_value": -1}, "outputs.gate.rest_value = -1: input should be greater than or equal"),
         ({"rest_value": 1}, "outputs.gate.out_value must not be the same as rest_value, which is 1"),
         ({"reset_by": "nobody"}, "outputs.gate.reset_by = 'nobody': input should be 'line' or 'plc'"),
+        ({"host": "plc..plant"}, "outputs.gate.host = 'plc..plant': must be a name or an address and no more"),
+        ({"host": "tcp://plc"}, "outputs.gate.host = 'tcp://plc': must be a name or an address and no more"),
+        ({"host": "10.0.0.9:502"}, "outputs.gate.host = '10.0.0.9:502': must be a name or an address and no more"),
         ({"timeout_ms": 0}, "outputs.gate.timeout_ms = 0: input should be greater than 0"),
         ({"adress": 5}, "outputs.gate.adress is not a key of [outputs.gate] (did you mean address? it has: "),
     ],
@@ -463,6 +466,8 @@ def test_two_outputs_on_one_coil_are_refused_with_both_their_keys() -> None:
     assert problems(a=here, b={**here, "host": "PLC", "port": 502}) == [
         "outputs.a.address and outputs.b.address are both coil 5 of plc: each needs one of its own"
     ]
+    local = {**here, "host": "127.0.0.1"}
+    assert len(problems(a=local, b={**local, "host": "localhost"})) == 1
     assert problems(a=here, b={**here, "address": 6}, c={**here, "kind": "holding"}, d={**here, "unit": 2}) == []
 
 

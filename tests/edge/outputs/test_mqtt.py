@@ -19,6 +19,7 @@ from edge.errors import ConfigError, OutputError
 from edge.outputs.mqtt import Mqtt
 from edge.parts import typed_outputs
 from tests.edge.outputs.broker import PASSWORD, USER, Broker, Listener, broker, listening
+from tests.edge.outputs.pushes import problems
 from tests.edge.outputs.servers import DECISION, PUSH, free_port, http_server, make_certificates, talker
 
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
@@ -360,6 +361,8 @@ def test_without_its_package_the_sentence_says_how_to_install_it(monkeypatch: py
     [
         ({"topic": ""}, "topic = '': must not be empty"),
         ({"topic": "a/+/b"}, "topic = 'a/+/b': must not have + or # in it: those are for who listens"),
+        ({"qos": True}, "qos = true: must be a number, not true or false"),
+        ({"host": "b" * 64}, "must be a name or an address and no more"),
         ({"topic": "a/#"}, "topic = 'a/#': must not have + or # in it"),
         ({"topic": "$SYS/a"}, "topic = '$SYS/a': must not begin with $"),
         ({"topic": "a\0b"}, "must not have a character in it that cannot be seen"),
@@ -383,3 +386,11 @@ def test_an_unused_port_is_no_broker(outputs: Callable[..., Mqtt]) -> None:
     pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt")
     with pytest.raises(OutputError, match="nothing listens there"):
         outputs(free_port(), begin=False).check()
+
+
+def test_two_outputs_with_one_client_id_are_refused_for_each_would_put_the_other_off() -> None:
+    here = {"type": "mqtt", "host": "broker", "topic": TOPIC, "client_id": "line3"}
+    assert problems(a=here, b={**here, "topic": "other"}) == [
+        "outputs.a.client_id and outputs.b.client_id are both line3 at broker: each needs one of its own"
+    ]
+    assert problems(a=here, b={**here, "port": 1884}, c={**here, "client_id": "line4"}) == []

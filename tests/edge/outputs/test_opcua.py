@@ -29,6 +29,7 @@ from tests.edge.outputs.opcua_server import (
     opcua_server,
     way,
 )  # fmt: skip
+from tests.edge.outputs.pushes import problems
 from tests.edge.outputs.servers import PUSH, free_port, talker
 
 LONG_S = 20.0
@@ -341,6 +342,9 @@ def test_without_its_package_the_sentence_says_how_to_install_it(monkeypatch: py
     [
         ({"node": "MAIN.gate"}, "outputs.gate.node = 'MAIN.gate': must be a NodeId, as ns=4;s=MAIN.good_gate"),
         ({"node": "ns=2;i=x"}, "must be a NodeId"),
+        ({"node": "ns=65536;i=1"}, "must be a NodeId"),
+        ({"node": "i=4294967296"}, "must be a NodeId"),
+        ({"url": "opc.tcp://plc..plant:4840"}, "outputs.gate.url names no machine"),
         ({"url": "http://plc"}, "outputs.gate.url must begin with opc.tcp://"),
         ({"url": "opc.tcp://"}, "outputs.gate.url names no machine"),
         ({"url": "opc.tcp://plc:99999"}, "its port must be a number up to 65535"),
@@ -356,3 +360,11 @@ def test_each_wrong_key_is_one_sentence(keys: dict[str, Any], says: str) -> None
     assert len(problems) == 1
     assert says in problems[0]
     assert PASSWORD not in problems[0]
+
+
+def test_two_outputs_on_one_node_are_refused_with_both_their_keys() -> None:
+    here = {"type": "opcua", "url": "opc.tcp://plc:4840", "node": GATE}
+    assert problems(a=here, b={**here, "url": "opc.tcp://PLC/"}) == [
+        f"outputs.a.node and outputs.b.node are both {GATE} of plc: each needs one of its own"
+    ]
+    assert problems(a=here, b={**here, "node": "i=5"}, c={**here, "url": "opc.tcp://plc:4841"}) == []

@@ -425,6 +425,7 @@ def test_a_file_that_holds_no_authority_is_refused(tmp_path: Path, hooks: list[W
         ("mes.plant/sorted", "must begin with http:// or https://"),
         ("ftp://mes/", "must begin with http:// or https://"),
         ("http://", "names no machine"),
+        ("http://mes..plant/", "names no machine"),
         ("http://mes:99999/", "its port must be a number up to 65535"),
         ("http://mes/a b", "has a character that an address cannot have"),
         ("http://mes/\u00fc", "has a character that an address cannot have"),
