@@ -98,6 +98,7 @@ class Herald:
             for name, output in outputs.items()
             if output.settings.on == "decision"
         }
+        self._told_all = {name for name, output in outputs.items() if output.settings.every_item}
         for output in outputs.values():
             output.begin(self.journal.about)
 
@@ -107,9 +108,10 @@ class Herald:
             cause = f"item {decision.item_id} reached its point of no return without a result"
             self.tell(f"decision_{decision.reason}", "item", cause, "sent to the default lane", decision.item_id)
         self.journal.decided(decision)
-        hearing = self._hearing.get(self._lane_outputs[decision.lane] or "") if self.permit.given else None
-        for listener in (self._callback, hearing):
-            if listener is not None and not listener.put(decision):
+        named = {self._lane_outputs[decision.lane]} | self._told_all if self.permit.given else set()
+        hearing = [listener for name, listener in self._hearing.items() if name in named]
+        for listener in [*([self._callback] if self._callback else ()), *hearing]:
+            if not listener.put(decision):
                 cause = f"{listener.name} has {DECISIONS_WAITING} decisions waiting"
                 self.tell("decision_unheard", "output", cause, "not told of this one", decision.item_id)
         self.drift.saw(decision, life.crop)

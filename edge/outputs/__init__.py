@@ -7,9 +7,9 @@ one delays no other.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge.records import Actuation, Decision
 from edge.settings import Settings
@@ -21,7 +21,7 @@ class OutputSettings(Settings):
     lead_ms is how long before the item's arrival the command must leave: the time from command to
     blade. pulse_ms is how long the diverter stays out, repeat_ms the shortest time between two
     pushes. on = "decision" calls the output as soon as an item of its lane is decided instead of at
-    the item's millimetre.
+    the item's millimetre; with every_item it is called for the items of all lanes.
     """
 
     type: str
@@ -29,6 +29,13 @@ class OutputSettings(Settings):
     pulse_ms: float = Field(default=50.0, gt=0, le=10_000)
     repeat_ms: float = Field(default=0.0, ge=0, le=10_000)
     on: Literal["fire", "decision"] = "fire"
+    every_item: bool = False
+
+    @model_validator(mode="after")
+    def _hears_of_all(self) -> Self:
+        if self.every_item and self.on != "decision":
+            raise ValueError('every_item needs on = "decision": there is no push of the items of other lanes')
+        return self
 
 
 class Report(Protocol):

@@ -3,11 +3,15 @@
 import logging
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from edge.clock import VirtualClock
 from edge.config import LineConfig
+from edge.errors import ConfigError
 from edge.line import Line
 from edge.logs import MOST_LINES, MOST_REPEATS, IncidentLog
 from edge.records import Incident
@@ -92,6 +96,37 @@ def test_an_incidents_end_is_logged_and_kept_but_counts_as_none_of_its_own(
     assert line.watch.snapshot()["incidents"] == summary["incidents"]
     assert summary["rows_lost"] == {"journal": 0}
     assert sum("camera_lost is over" in line for line in caplog.messages) == 2
+
+
+def test_an_output_may_hear_of_every_lanes_items(tmp_path: Path) -> None:
+    hears = {"type": "tests.edge.own_parts:Blade", "on": "decision"}
+    content = {
+        "model": {"path": str(write_model(tmp_path / "colours.onnx"))},
+        "camera": {"source": "sim:?seed=3&width=160&height=90"},
+        "belt": {"pixels_per_mm": 1.6, "speed_mm_s": 500},
+        "lanes": [
+            {"name": "rest", "default": True},
+            {"name": "red", "classes": ["red"], "output": "one", "distance_mm": 400},
+        ],
+        "outputs": {"one": hears, "all": {**hears, "every_item": True}, "none": hears},
+        "web": {"enabled": False},
+    }
+    config = LineConfig.parse(content)
+    assert config.notes() == [
+        "outputs.none: no lane names it, so it is never used; every_item = true tells it of all lanes' items"
+    ]
+    line = Line(config, clock=VirtualClock())
+    life = cast(Any, SimpleNamespace(crop=np.zeros((8, 8, 3), np.uint8)))
+    try:
+        assert line.herald
+        for number, lane in enumerate(("rest", "red")):
+            line.herald.decided(life, replace(DECISION, item_id=number, lane=lane))
+        heard = {name: [one.item_id for one in output.heard] for name, output in cast(Any, line.outputs).items()}
+        assert heard == {"one": [1], "all": [0, 1], "none": []}
+    finally:
+        line.stop()
+    with pytest.raises(ConfigError, match=r'outputs\.one\.every_item needs on = "decision"'):
+        LineConfig.parse({**content, "outputs": {"one": {**hears, "on": "fire", "every_item": True}}})
 
 
 def test_an_output_that_cannot_be_told_of_decisions_is_not_well_until_it_can_be(tmp_path: Path) -> None:
