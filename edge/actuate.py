@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import repeat
 
-from edge.ailments import Ailments
+from edge.ailments import Ailments, said_once
 from edge.belt import Belt
 from edge.blind import BlindStretches
 from edge.clock import Clock, VirtualClock
@@ -129,9 +129,7 @@ class Hand:
     def trouble(self) -> str | None:
         """Which output failed at its last push, is stuck in it or ails, and why none is used; None when all is well."""
         lasting = (*self._hangs.sentences(), *self._ailments.sentences(), self.confirm.held)
-        failing = dict.fromkeys(filter(None, (*dict(self._failing).values(), *lasting)))
-        said = [one for one in failing if not any(other != one and other.startswith(one) for other in failing)]
-        return "; ".join(said) or None
+        return said_once((*dict(self._failing).values(), *lasting)) or None
 
     def margin_s(self, life: Life) -> float:
         """How long before its point of no return an undecided item is."""

@@ -1,6 +1,6 @@
 """What outputs tell of themselves between their pushes: incidents, and what is not well until they say that it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from edge.herald import Tell
 from edge.outputs import Output, Report
@@ -34,3 +34,9 @@ class Ailments:
             self._tell(name, "output", cause, action, recovered=recovered)
 
         return report
+
+
+def said_once(sentences: Iterable[str | None]) -> str:
+    """The sentences in one, without those that another one begins with; None is none."""
+    found = dict.fromkeys(filter(None, sentences))
+    return "; ".join(one for one in found if not any(other != one and other.startswith(one) for other in found))
