@@ -127,9 +127,9 @@ class Hand:
             self.geometry = Geometry.of(self._config, self._outputs, along / 2 / belt.pixels_per_mm)
 
     def trouble(self) -> str | None:
-        """Which output failed at its last push, is stuck in it or ails, and why none is used; None when all is well."""
+        """Which output failed at its last call, is stuck in it or ails, and why none is used; None when all is well."""
         lasting = (*self._hangs.sentences(), *self._ailments.sentences(), self.confirm.held)
-        return said_once((*dict(self._failing).values(), *lasting)) or None
+        return said_once((*dict(self._failing).values(), *lasting, self._herald.trouble())) or None
 
     def margin_s(self, life: Life) -> float:
         """How long before its point of no return an undecided item is."""

@@ -458,10 +458,9 @@ class Line:
     def health(self) -> dict[str, dict[str, Any]]:
         """Which parts are well: camera, model, outputs, encoder, photo-eyes; each {"ok": bool, "text": sentence}."""
         camera, eyes = self.grabber.stats(), len(self.config.photo_eyes)
-        pushing, hearing = self.hand.trouble(), self.herald.trouble() if self.herald else None
         troubles = {
             "model": (self.mind.trouble(), "ready"),
-            "outputs": ("; ".join(filter(None, (pushing, hearing))) or None, f"{len(self.outputs)} ready"),
+            "outputs": (self.hand.trouble(), f"{len(self.outputs)} ready"),
             **({"encoder": (self.belt.trouble(), "counting")} if isinstance(self.belt, EncoderBelt) else {}),
             **({"eyes": (self.photo_eyes.trouble(), f"{eyes} watching")} if eyes else {}),
         }

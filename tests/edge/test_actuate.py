@@ -73,6 +73,9 @@ class Bench:
     def fired(self, actuation: Actuation, fired_at: float) -> None:
         pass
 
+    def trouble(self) -> None:
+        pass
+
     def tell(
         self, name: str, scope: Scope, cause: str, action: str, item_id: int | None = None, *, recovered: bool = False
     ) -> None:

@@ -92,6 +92,9 @@ class Bench:
     def ended(self, life: Life, outcome: str) -> None:
         self.ends[life.item.id] = outcome
 
+    def trouble(self) -> None:
+        pass
+
     def fired(self, actuation: Actuation, fired_at: float) -> None:
         pass
 
