@@ -221,8 +221,7 @@ class Line:
             if self._stopped:
                 return
             self._stopping.set()
-            # First who judges and who pushes, then what they go by: one part that takes its time to end would else
-            # look like a belt, a camera or an eye that has fallen silent.
+            # Who judges and who pushes ends first: a part that takes its time to end would seem to have fallen silent.
             self.watch.stop()
             self.hand.stop()
             self.grabber.stop()
