@@ -48,6 +48,8 @@ class Watch:
 
     def stop(self) -> None:
         self._stopping.set()
+        if self._web:
+            self._web.line_ends()
         if self._thread.is_alive():
             self._thread.join(1.0)
 

@@ -91,12 +91,16 @@ class WebSide:
         self._next_picture = 0.0
         self._told = 0
         self._channel: Channel | None = None
-        self._stopping = threading.Event()
+        self._stopping, self._line_ends = threading.Event(), threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="web-supervisor", daemon=True)
 
     def start(self) -> None:
         """Starts the process and the two threads that serve it; returns at once."""
         self._supervisor.start()
+
+    def line_ends(self) -> None:
+        """The line begins to end, which an output that hangs may draw out: what ends here now is not started again."""
+        self._line_ends.set()
 
     def stop(self) -> None:
         """Ends the process and the threads, in little more than a second; may be called twice, or without `start`."""
@@ -162,7 +166,8 @@ class WebSide:
         while not self._stopping.is_set():
             name, cause = self._one_life()
             # A process manager may end both processes at once: then this line is about to stop too.
-            if self._stopping.wait(BACKOFF_S[min(len(deaths), len(BACKOFF_S) - 1)]):
+            backoff_s = BACKOFF_S[min(len(deaths), len(BACKOFF_S) - 1)]
+            if self._line_ends.is_set() or self._stopping.wait(backoff_s) or self._line_ends.is_set():
                 return
             now = time.monotonic()
             deaths.append(now)

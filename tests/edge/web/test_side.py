@@ -297,6 +297,15 @@ def test_a_web_side_told_to_end_ends_well(line: Started) -> None:
     assert line.incidents[0].cause == "the web side ended with status 0"
 
 
+def test_a_web_side_that_ends_while_the_line_is_ending_is_neither_told_of_nor_started_again(line: Started) -> None:
+    line.get("healthz")
+    line.side.line_ends()
+    os.kill(web_process(line.before), signal.SIGTERM)
+    line.side._supervisor.join(20)
+    assert not line.side._supervisor.is_alive()
+    assert line.incidents == []
+
+
 def test_the_line_comes_before_the_web_side_in_every_thread(line: Started) -> None:
     line.get("healthz")
     pid = web_process(line.before)
