@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 for folder in ("edge", "training", "tests"):
     compileall.compile_dir(ROOT / folder, quiet=2)
 
-PATIENCE = 10  # the niceness of patient tests
+NICENESS, PATIENCE = os.getpriority(os.PRIO_PROCESS, 0), 10  # of the tests, and of the patient ones among them
 SHARED = ROOT.parent / "shared" / "data"
 # What asks for much of the processor and not for its moments.
 PATIENT = tuple(
@@ -37,8 +38,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The patient tests take what the others leave of the processor."""
-    if "PYTEST_XDIST_WORKER" in os.environ and _is_patient(item):
-        os.setpriority(os.PRIO_PROCESS, 0, max(os.getpriority(os.PRIO_PROCESS, 0), PATIENCE))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        with suppress(PermissionError):  # only root may come back from patience, when few tests share one process
+            os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, PATIENCE) if _is_patient(item) else NICENESS)
 
 
 @pytest.fixture(scope="session")
