@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,22 +26,28 @@ PATIENT = tuple(
 )
 
 
-def _is_patient(item: pytest.Item) -> bool:
-    return any(path == item.path or path in item.path.parents for path in PATIENT)
+def _is_patient(path: Path) -> bool:
+    return any(one == path or one in path.parents for one in PATIENT)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n 2` the patient tests run beside those that live in real time: two groups, a process for each."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("patient" if _is_patient(item) else "prompt"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `-n 2` the patient tests run beside those that live in real time, each side in a process of its own."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class TwoSides(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "patient" if _is_patient(ROOT / nodeid.partition("::")[0]) else "prompt"
+
+    return TwoSides(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The patient tests take what the others leave of the processor."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         with suppress(PermissionError):  # only root may come back from patience, when few tests share one process
-            os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, PATIENCE) if _is_patient(item) else NICENESS)
+            niceness = max(NICENESS, PATIENCE) if _is_patient(item.path) else NICENESS
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
 
 
 @pytest.fixture(scope="session")

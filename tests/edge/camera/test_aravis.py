@@ -20,6 +20,7 @@ from tests.edge.camera.conftest import Rig
 
 FAKE = "arv-fake-gv-camera-0.8"
 DEBIAN = Path("/usr/lib/python3/dist-packages/gi")
+GVCP = " 0100007F:0F74 "  # 127.0.0.1, port 3956, as the system's table of UDP sockets has it
 
 pytestmark = pytest.mark.skipif(shutil.which(FAKE) is None, reason="no fake camera: apt-get install aravis-tools")
 
@@ -45,6 +46,10 @@ def fake(bindings: None) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     def start() -> subprocess.Popen[bytes]:
         command = [FAKE, "-i", "127.0.0.1", "-s", "SORTLINE"]
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        until = time.monotonic() + 20
+        while GVCP not in Path("/proc/net/udp").read_text():
+            assert time.monotonic() < until, "the fake camera does not listen"
+            time.sleep(0.02)
         return started[-1]
 
     yield start
