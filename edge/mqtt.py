@@ -146,9 +146,12 @@ class MqttLink:
             last = self._publish(client, self._offline) if client is not None and first else None
             sent = [*(info for info, _ in self._under_way), last]
         if last is not None:
-            while not all(map(_arrived, sent)) and self._client is client and (rest_s := until - monotonic()) > LOOK_S:
+            # One look at each: what was under way in one may have arrived by the next.
+            while (away := [info for info in sent if not _arrived(info)]) and self._client is client:
+                if (rest_s := until - monotonic()) <= LOOK_S:
+                    break
                 with suppress(ValueError, RuntimeError):
-                    next(info for info in sent if not _arrived(info)).wait_for_publish(min(rest_s, LOOK_S))
+                    away[0].wait_for_publish(min(rest_s, LOOK_S))
             client.disconnect()
         self._given_up = True
         if self._thread.is_alive():

@@ -88,6 +88,25 @@ def test_a_push_publishes_the_decision_as_the_decisions_file_has_it(
         assert (TOPIC, decision_as_json(DECISION, ABOUT), False) in heard.messages
 
 
+def test_what_arrives_between_two_looks_at_it_ends_the_line_in_good_order(
+    here: Broker, outputs: Callable[..., Mqtt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line's word that it is offline: under way at the first look, and there at the next."""
+    looked: list[Any] = []
+
+    def arrived(info: Any) -> bool:
+        looked.append(info)
+        info.wait_for_publish(5)
+        return looked.count(info) > 1
+
+    with listening(here) as heard:
+        output = connected(outputs(here.port))
+        monkeypatch.setattr("edge.mqtt._arrived", arrived)
+        output.close()
+        heard.wait_for(lambda: heard.of(STATUS)[-1:] == [b"offline"])
+    assert looked
+
+
 def test_others_see_the_line_come_and_go_and_die(here: Broker, outputs: Callable[..., Mqtt]) -> None:
     with listening(here) as heard:
         output = connected(outputs(here.port))
