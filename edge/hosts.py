@@ -1,12 +1,19 @@
-"""Names and addresses of other machines, as a configuration writes them."""
+"""Other machines: their names as a configuration writes them, whom to trust, and why one gave no answer."""
 
+import socket
+import ssl
+import struct
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator
 
+from edge.errors import ConfigError
 from edge.plain import is_unseen
 
 NOT_IN_ONE = "/@[]"
+AT_ONCE = struct.pack("ii", 1, 0)
+"""A socket's SO_LINGER: what is not sent yet is thrown away on closing (socket(7))."""
 
 
 def can_be_host(text: str) -> bool:
@@ -31,3 +38,25 @@ def _is_host(text: str) -> str:
 
 Host = Annotated[str, AfterValidator(_is_host)]
 """The key that names a machine."""
+
+
+def trusting(ca_file: Path | None, key: str) -> ssl.SSLContext:
+    """TLS that trusts a file's authorities, or else the system's; raises ConfigError naming the key and the file."""
+    try:
+        return ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"{key} {ca_file}: cannot be used ({reason})") from None
+
+
+def why_silent(error: Exception, timeout_s: float, hung_up: str) -> str:
+    """Why another machine gave no answer, in words of our own; hung_up are those for a connection that it ended."""
+    for kind, said in (
+        (TimeoutError, f"no answer within {timeout_s * 1e3:g} ms"),
+        (socket.gaierror, f"its name is not known ({getattr(error, 'strerror', '')})"),
+        (ConnectionRefusedError, "nothing listens there"),
+        (ConnectionError, hung_up),
+    ):
+        if isinstance(error, kind):
+            return said
+    return getattr(error, "strerror", None) or type(error).__name__

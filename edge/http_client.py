@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
-from pathlib import Path
 from time import monotonic
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from edge.bounded import begun
 from edge.errors import OutputError
+from edge.hosts import why_silent
 
 # What an answer says after its status is read before the next question, for so long and so far, or the connection is
 # given up. Not at once: many servers send it apart, when what was before it has its receipt (Nagle's algorithm),
@@ -64,19 +64,18 @@ class Answer:
 class HttpClient:
     """Asks one server; its connection is kept between two questions, which one thread at a time may ask.
 
-    url is http or https; ca_file names the authorities that are trusted in place of the system's. The constructor
-    connects to nothing. Redirects are not followed, no proxy of the environment is used.
+    url is http, or https with tls, which is this client's alone. The constructor connects to nothing. Redirects are
+    not followed, no proxy of the environment is used.
     """
 
-    def __init__(self, url: str, ca_file: Path | None = None) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None = None) -> None:
         parts = urlsplit(url)
-        self._host, self._tls = parts.hostname or "", parts.scheme == "https"
-        self._port = parts.port or (443 if self._tls else 80)
+        self._host, self._context = parts.hostname or "", tls
+        if tls:
+            tls.sslsocket_class = _TimedTls
+        self._usual_port = 443 if tls else 80
+        self._port = parts.port or self._usual_port
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        self._context: ssl.SSLContext | None = None
-        if self._tls:
-            self._context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-            self._context.sslsocket_class = _TimedTls
         self._connection: HTTPConnection | None = None
         self._unread: HTTPResponse | None = None
         self._resolving: Future[Addresses] | None = None
@@ -184,7 +183,7 @@ class HttpClient:
                 continue
             self._connection = HTTPConnection(self._host, self._port)
             # Else the Host header would have a port of its own where the scheme's is meant.
-            self._connection.default_port = 443 if self._tls else 80
+            self._connection.default_port = self._usual_port
             self._connection.sock = sock
             return self._connection
         raise refusal
@@ -225,13 +224,6 @@ def _said(error: Exception, timeout_s: float) -> str:
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({error.verify_message})"
         return f"no TLS connection ({error.reason or 'it does not speak TLS'})"
-    for kind, said in (
-        (TimeoutError, f"no answer within {timeout_s * 1e3:g} ms"),
-        (socket.gaierror, f"its name is not known ({getattr(error, 'strerror', '')})"),
-        (ConnectionRefusedError, "nothing listens there"),
-        (ConnectionError, "it hung up without an answer"),
-        (HTTPException, "it does not answer in HTTP"),
-    ):
-        if isinstance(error, kind):
-            return said
-    return getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, HTTPException) and not isinstance(error, OSError):
+        return "it does not answer in HTTP"
+    return why_silent(error, timeout_s, "it hung up without an answer")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from edge.errors import ConfigError, OutputError, OutputRefused
-from edge.hosts import Host
+from edge.hosts import AT_ONCE, Host
 from edge.settings import Settings
 
 Bits = Literal["coil", "discrete"]
@@ -180,5 +180,5 @@ class ModbusDevice:
         """Gives the connection up at once: what was not sent yet never is, and the device has it free for the next."""
         if failed := self._client.socket:
             with suppress(OSError):
-                failed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                failed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self._client.close()

@@ -16,12 +16,12 @@ from time import monotonic
 from typing import Any
 
 from edge.errors import ConfigError, OutputError
+from edge.hosts import AT_ONCE, why_silent
 from edge.priority import ask_for_real_time
 
 KEEPALIVE_S = 10  # a broker takes a line for dead after half as much again without a word (MQTT 3.1.1, 3.1.2.10)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between two tries to connect; each is twice the one before
 LOOK_S = 0.05  # whoever waits looks so often whether the connection is there yet
-AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: what is not sent yet is thrown away on closing (socket(7))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,6 @@ class Message:
     payload: bytes
     qos: int
     retain: bool = False
-
-
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """A context that trusts the authorities of a file, or else the system's; OSError where the file holds none."""
-    return ssl.create_default_context(cafile=ca_file)
 
 
 class MqttLink:
@@ -275,13 +270,6 @@ def _said(error: OSError, timeout_s: float) -> str:
     """Why there is no connection, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted ({error.verify_message}); name its authority's file in ca_file"
-    for kind, said in (
-        (TimeoutError, f"no answer within {timeout_s * 1e3:g} ms"),
-        (ssl.SSLError, "it does not speak TLS"),
-        (socket.gaierror, f"its name is not known ({error.strerror})"),
-        (ConnectionRefusedError, "nothing listens there"),
-        (ConnectionError, "it hung up"),
-    ):
-        if isinstance(error, kind):
-            return said
-    return error.strerror or type(error).__name__
+    if isinstance(error, ssl.SSLError) and not isinstance(error, TimeoutError):
+        return "it does not speak TLS"
+    return why_silent(error, timeout_s, "it hung up")

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 from edge.bounded import begun
 from edge.errors import ConfigError, OutputError, OutputRefused
+from edge.hosts import why_silent
 
 # A server ends the session of a line that has died after so long; it has few to give.
 SESSION_MS = 30_000
@@ -200,21 +201,17 @@ class OpcuaNode:
             self._sound = False
             raise OutputError(f"{self.node}: no answer within {within_s * 1e3:.0f} ms") from None
         except Exception as error:  # what is no OPC UA server makes asyncua's parser raise anything
-            raise self._told(error) from None
+            raise self._told(error, within_s) from None
 
-    def _told(self, error: Exception) -> OutputError:
+    def _told(self, error: Exception, within_s: float) -> OutputError:
         """An error of the connection, or the server's refusal, in a sentence."""
         ua = self._asyncua.ua
         if isinstance(error, ua.UaStatusCodeError):
             status = ua.StatusCode(error.code)
             return OutputRefused(f"{self.node}: the server refuses ({status.name})")
         self._sound = False
-        if isinstance(error, ConnectionRefusedError):
-            return OutputError(f"{self.node}: nothing listens there")
-        if isinstance(error, socket.gaierror):
-            return OutputError(f"{self.node}: its name is not known ({error.strerror})")
-        if isinstance(error, ConnectionError):
-            return OutputError(f"{self.node}: the connection was lost")
+        if isinstance(error, ConnectionError | socket.gaierror):
+            return OutputError(f"{self.node}: {why_silent(error, within_s, 'the connection was lost')}")
         return OutputError(f"{self.node}: {getattr(error, 'strerror', None) or error or type(error).__name__}")
 
 

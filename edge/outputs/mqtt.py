@@ -1,6 +1,5 @@
 """The mqtt output: publishes the Decision's JSON, at the push or as soon as it is made, and whether the line lives."""
 
-import ssl
 import threading
 import uuid
 from collections.abc import Mapping
@@ -10,10 +9,10 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from edge.decisions import decision_as_json
-from edge.errors import ConfigError, OutputError
+from edge.errors import OutputError
 from edge.files import read_secret
-from edge.hosts import Host
-from edge.mqtt import Address, Message, MqttLink, tls_context
+from edge.hosts import Host, trusting
+from edge.mqtt import Address, Message, MqttLink
 from edge.outputs import Output, OutputSettings, Report
 from edge.plain import is_unseen
 from edge.records import Actuation, Decision
@@ -79,11 +78,7 @@ class Mqtt(Output):
         key, own = f"outputs.{name}", self.settings
         timeout_s = own.timeout_ms / 1e3
         password = read_secret(own.password_file, f"{key}.password_file") if own.password_file else None
-        try:
-            tls = tls_context(str(own.ca_file) if own.ca_file else None) if own.tls else None
-        except OSError as error:
-            reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-            raise ConfigError(f"{key}.ca_file {own.ca_file}: cannot be used ({reason})") from None
+        tls = trusting(own.ca_file, f"{key}.ca_file") if own.tls else None
         status = own.status_topic or f"{own.topic}/status"
         self._link = MqttLink(
             Address(own.host, own.port or (8883 if own.tls else 1883), timeout_s, own.username, password, tls),

@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import ssl
 import time
 import uuid
 from http import HTTPStatus
@@ -18,7 +17,7 @@ from edge.camera import redacted
 from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
-from edge.hosts import can_be_host
+from edge.hosts import can_be_host, trusting
 from edge.http_client import HttpClient
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
@@ -72,11 +71,8 @@ class Webhook(Output):
         self._signing_key = _signing_key(own.secret_file, f"{key}.secret_file") if own.secret_file else None
         # Items are counted from 1 in every run, and two lines may start in the same second.
         self._run = uuid.uuid4().hex
-        try:
-            self._client = HttpClient(own.url, own.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
-            raise ConfigError(f"{key}.ca_file {own.ca_file}: cannot be used ({reason})") from None
+        tls = trusting(own.ca_file, f"{key}.ca_file") if own.url.lower().startswith("https:") else None
+        self._client = HttpClient(own.url, tls)
 
     def fire(self, actuation: Actuation) -> None:
         if self.settings.on == "fire":

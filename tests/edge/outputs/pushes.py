@@ -1,11 +1,15 @@
 """An output with pushes for it, and an ear for what it tells between them."""
 
 import threading
+import time
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
+import pytest
+
 from edge.config import LineConfig
-from edge.errors import ConfigError
+from edge.errors import ConfigError, OutputError
 from edge.outputs import Output
 from edge.parts import open_output, typed_outputs
 from edge.records import Actuation, Box, Decision
@@ -25,6 +29,22 @@ def opened(table: dict[str, Any], *, begun: bool = True) -> Output:
     if begun:
         output.begin({})
     return output
+
+
+def wait_until(what: Callable[[], object], within_s: float) -> None:
+    until = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.002)
+
+
+def refusal(output: Output, actuation: Actuation, within_s: float) -> str:
+    """What an output says of a push that it does not make, in so many seconds."""
+    began = time.monotonic()
+    with pytest.raises(OutputError) as caught:
+        output.fire(actuation)
+    assert time.monotonic() - began < within_s
+    return str(caught.value)
 
 
 class Ear:

@@ -4,8 +4,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edge.errors import ConfigError, OutputError, OutputRefused
 from edge.line import CLOSE_S, Line
 from edge.outputs import Output
 from edge.pulse import LOOK_S
+from tests.edge.outputs import pushes
 from tests.edge.outputs.pushes import DECISION, Ear, opened, problems, push
 from tests.edge.tiny_model import write_model
 
@@ -29,6 +31,7 @@ from tests.edge.plc import COIL, HOLDING, Plc, serving
 
 PATIENT_MS = 5000  # an answer within it is in time on any machine
 OUT, REST = (5, 1), (5, 0)
+wait_until = partial(pushes.wait_until, within_s=10)
 
 
 def table(plc: Plc, **keys: Any) -> dict[str, Any]:
@@ -400,13 +403,6 @@ def test_a_blade_that_does_not_come_back_is_an_incident_of_the_line_and_its_outp
             wait_until(lambda: line.health()["outputs"]["ok"])
         finally:
             line.stop()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def test_check_says_what_it_found_and_pushes_nothing(tmp_path: Path) -> None:

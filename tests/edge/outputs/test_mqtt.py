@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.outputs.mqtt import Mqtt
 from edge.parts import typed_outputs
+from tests.edge.outputs import pushes
 from tests.edge.outputs.broker import PASSWORD, USER, Broker, Listener, broker, listening
 from tests.edge.outputs.pushes import problems
 from tests.edge.outputs.servers import DECISION, PUSH, free_port, http_server, make_certificates, talker
@@ -25,6 +27,8 @@ from tests.edge.outputs.servers import DECISION, PUSH, free_port, http_server, m
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
 TOPIC, STATUS = "plant/line3/sorted", "plant/line3/sorted/status"
 LONG_S = 5.0
+wait_until = partial(pushes.wait_until, within_s=LONG_S)
+refusal = partial(pushes.refusal, actuation=PUSH, within_s=LONG_S)
 
 
 @pytest.fixture
@@ -53,21 +57,6 @@ def outputs() -> Iterator[Callable[..., Mqtt]]:
 def connected(output: Mqtt) -> Mqtt:
     wait_until(lambda: output._link._client is not None)
     return output
-
-
-def wait_until(what: Callable[[], object]) -> None:
-    until = time.monotonic() + LONG_S
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.002)
-
-
-def refusal(output: Mqtt) -> str:
-    began = time.monotonic()
-    with pytest.raises(OutputError) as caught:
-        output.fire(PUSH)
-    assert time.monotonic() - began < LONG_S
-    return str(caught.value)
 
 
 def item(number: int) -> Any:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from edge.errors import ConfigError, OutputError
 from edge.outputs.opcua import Opcua
 from edge.parts import typed_outputs
+from tests.edge.outputs import pushes
 from tests.edge.outputs.opcua_server import (
     COUNT,
     FIXED,
@@ -33,6 +35,7 @@ from tests.edge.outputs.pushes import problems
 from tests.edge.outputs.servers import PUSH, free_port, talker
 
 LONG_S = 20.0
+wait_until = partial(pushes.wait_until, within_s=LONG_S)
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +90,6 @@ class Reports:
     def __call__(self, name: str, cause: str, action: str, *, recovered: bool = False) -> None:
         self.heard.append((name, recovered))
         self.causes.append(cause)
-
-
-def wait_until(what: Callable[[], object]) -> None:
-    until = time.monotonic() + LONG_S
-    while not what():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.002)
 
 
 def test_a_push_sets_the_node_and_takes_it_back_after_the_pulse(plc: Plc, gates: Callable[..., Opcua]) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.outputs.webhook import Webhook
 from edge.parts import typed_outputs
+from tests.edge.outputs import pushes
 from tests.edge.outputs.servers import DECISION, PUSH, HttpServer, free_port, http_server, make_certificates, talker
 
 TOKEN = "a-token-that-nobody-sees"
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
 # Generous, for a busy machine: a call without a limit of its own would take for ever.
 LONG_S = 8.0
+refusal = partial(pushes.refusal, actuation=PUSH, within_s=LONG_S)
 
 
 @pytest.fixture
@@ -55,14 +58,6 @@ def request(connection: socket.socket) -> bytes:
             break
         heard += more
     return heard
-
-
-def refusal(output: Webhook) -> str:
-    began = time.monotonic()
-    with pytest.raises(OutputError) as caught:
-        output.fire(PUSH)
-    assert time.monotonic() - began < LONG_S
-    return str(caught.value)
 
 
 def test_a_push_posts_the_decision_as_the_decisions_file_has_it(server: HttpServer, hooks: list[Webhook]) -> None:
