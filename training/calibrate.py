@@ -1,6 +1,7 @@
-"""What probabilities mean: a temperature that makes them honest, thresholds that make them safe, and their error."""
+"""What probabilities mean: a calibration that makes them honest, thresholds that make them safe, and their error."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,21 @@ PRECISION = 0.99
 RIGHT_BELOW = 0.01
 CEILING = 0.9
 ENOUGH_TO_RAISE = 50
+HOTTEST = 20.0  # a temperature; the coldest is one through it
+NEWTON_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How logits become probabilities: softmax(logits / temperature + offsets), one offset a class, or none at all."""
+
+    temperature: float = 1.0
+    offsets: tuple[float, ...] = ()
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """Probabilities, float64 [n, classes], of logits, float [n, classes]."""
+        scaled = logits.astype(np.float64) / self.temperature
+        return softmax(scaled + np.array(self.offsets) if self.offsets else scaled)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -20,27 +36,55 @@ def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature at which softmax(logits / temperature) is least surprised by the labels.
+def fit_calibration(logits: np.ndarray, labels: np.ndarray, offsets: bool = False) -> Calibration:
+    """The calibration that is least surprised by the labels of held-out pictures, int [n].
 
-    One number for all classes (Guo et al., "On Calibration of Modern Neural Networks", 2017). The
-    labels are believed to 1 - 1 / (n + 2) only, in the spirit of Platt (1999): a held-out part
-    without a single mistake would otherwise ask for infinite confidence. The loss is convex in
-    1 / temperature, so a bisection of its slope finds it; the answer is kept within 0.05 to 20.
+    One temperature for all classes (Guo et al., "On Calibration of Modern Neural Networks", 2017). With
+    offsets a class's logit may be moved, too: for a network that was taught something else than the
+    labels it is held to, as soft ones. The labels are believed to 1 - 1 / (n + 2) only, in the spirit of
+    Platt (1999): a held-out part without a single mistake would otherwise ask for infinite confidence.
     """
     n, classes = logits.shape
     target = np.full((n, classes), 1 / (n + 2) / (classes - 1))
     target[np.arange(n), labels] = 1 - 1 / (n + 2)
+    logits = logits.astype(np.float64)
+    if not offsets:
+        return Calibration(_fit_temperature(logits, target))
+    return _fit_offsets(logits, target)
+
+
+def _fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
+    """The loss is convex in 1 / temperature: a bisection of its slope, kept within 0.05 to 20."""
     wanted = (target * logits).sum(axis=1).mean()
 
     def slope(inverse: float) -> float:
         return float((softmax(logits, 1 / inverse) * logits).sum(axis=1).mean() - wanted)
 
-    low, high = 1 / 20, 20.0
+    low, high = 1 / HOTTEST, HOTTEST
     for _ in range(50):
         middle = (low * high) ** 0.5
         low, high = (low, middle) if slope(middle) > 0 else (middle, high)
     return 1 / (low * high) ** 0.5
+
+
+def _fit_offsets(logits: np.ndarray, target: np.ndarray) -> Calibration:
+    """Newton's steps from the temperature alone: the loss is convex in 1 / temperature and the offsets together.
+
+    Offsets are thought to be normal with a deviation of 1 beforehand, so a class of few pictures is not moved far.
+    """
+    inverse, offsets = 1 / _fit_temperature(logits, target), np.zeros(logits.shape[1])
+    for _ in range(NEWTON_STEPS):
+        p = softmax(inverse * logits + offsets)
+        mean = (p * logits).sum(axis=1, keepdims=True)
+        slope = np.array([((p - target) * logits).sum(), *((p - target).sum(axis=0) + offsets)])
+        together = (p * (logits - mean)).sum(axis=0)
+        curve = np.zeros((len(slope), len(slope)))
+        curve[0, 0] = (p * (logits - mean) ** 2).sum() + 1e-9  # of logits that are all alike, too
+        curve[0, 1:] = curve[1:, 0] = together
+        curve[1:, 1:] = np.diag(p.sum(axis=0) + 1) - p.T @ p
+        step = np.linalg.solve(curve, slope)
+        inverse, offsets = float(np.clip(inverse - step[0], 1 / HOTTEST, HOTTEST)), offsets - step[1:]
+    return Calibration(1 / inverse, tuple(offsets.tolist()))
 
 
 def choose_thresholds(

@@ -11,9 +11,10 @@ import torch
 from edge.model import Classifier
 from training.architectures import Network
 from training.batches import as_input
-from training.calibrate import calibration_error, softmax
+from training.calibrate import Calibration, calibration_error
 from training.data import Part
 from training.fit import predict
+from training.tta import Tta, looks_at
 
 ROUNDS = 200
 MAX_DROP = 0.005  # of accuracy, against torch, that a faster file may cost
@@ -35,9 +36,11 @@ class Score:
     p99_ms: float
 
 
-def compare(network: Network, temperature: float, files: dict[str, Path], part: Part) -> dict[str, Score]:
+def compare(
+    network: Network, calibration: Calibration, files: dict[str, Path], part: Part, tta: Tta = "none"
+) -> dict[str, Score]:
     """Scores the torch network and its exported files on a part; latencies interleaved, so load hits all alike."""
-    reference = softmax(predict(network, part)[0], temperature)
+    reference = calibration.probabilities(predict(network, part, tta=tta)[0])
     probabilities = {"torch": reference}
     sizes = {"torch": 0}
     classifiers = {name: Classifier(path, provider="cpu", threads=1) for name, path in files.items()}
@@ -49,7 +52,7 @@ def compare(network: Network, temperature: float, files: dict[str, Path], part: 
 
     def through_torch() -> None:
         with torch.inference_mode():
-            network(as_input(picture))
+            network(as_input(looks_at(picture, tta)))
 
     calls: dict[str, Callable[[], object]] = {"torch": through_torch}
     calls |= {name: lambda c=classifier: c.run(picture) for name, classifier in classifiers.items()}  # type: ignore[misc]

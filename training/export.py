@@ -5,7 +5,6 @@ contract's two ends. The same dress fits the fp32 core, its int8 form and anybod
 """
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,12 +17,15 @@ from torch import Tensor, nn
 
 from edge.model import METADATA_KEY, Classifier, ModelCard
 from training.architectures import Network
+from training.calibrate import Calibration
 from training.errors import TrainingError
 from training.files import write_atomically
 from training.stem import over_rows
+from training.tta import OLDEST_OPSET, Constant, Tta, look_nodes, mean_nodes
 
 PARITY = 1e-3
 PREFIX = "net/"
+UNCALIBRATED = Calibration()
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,14 @@ def dress(
     *,
     scores: str = "logits",
     features: str | None = "features",
-    temperature: float | None = 1.0,
+    calibration: Calibration | None = UNCALIBRATED,
+    tta: Tta = "none",
 ) -> onnx.ModelProto:
     """Gives a classifier the contract's two ends; returns a new model without a card.
 
     core has one input, float32 in front.layout, and an output called `scores`: logits, or
-    probabilities already when temperature is None. Where the core's first act is to quantize its
+    probabilities already when calibration is None. With tta the file looks at each picture several times
+    (training.tta) and answers with the mean of logits and features. Where the core's first act is to quantize its
     input just as front's numbers say, the pixels themselves become that quantized tensor and
     nothing is computed at all. Else a first convolution is made to read rows of pixels and to scale them:
     one DequantizeLinear is left where zero is one whole number, or a Cast, and a subtraction where zeros
@@ -101,25 +105,24 @@ def dress(
     model = onnx.compose.add_prefix(core, PREFIX)
     graph = model.graph
     opset = next(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    if tta != "none" and opset < OLDEST_OPSET:
+        raise ValueError(f"looks need opset {OLDEST_OPSET}, not {opset}")
     constants: list[TensorProto] = []
 
     def constant(name: str, value: np.ndarray) -> str:
         constants.append(numpy_helper.from_array(value, name))
         return name
 
-    before = _front_nodes(model, height, width, front, opset, constant)
-    after = [helper.make_node("Identity", [PREFIX + scores], ["probabilities"])]
-    if temperature is not None:
-        inverse = constant("inverse_temperature", np.array(1 / temperature, np.float32))
-        after = [
-            helper.make_node("Mul", [PREFIX + scores, inverse], ["logits"]),
-            helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-        ]
+    looks, seen = look_nodes("pixels", tta, constant)
+    before = [*looks, *_front_nodes(model, seen, height, width, front, opset, constant)]
+    after, answered = mean_nodes(PREFIX + scores, classes, tta, constant)
+    after += _calibration_nodes(answered, calibration, constant)
     outputs = [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", classes])]
     if features:
-        after.append(helper.make_node("Identity", [PREFIX + features], ["features"]))
         theirs = next(output for output in graph.output if output.name == PREFIX + features)
         length = theirs.type.tensor_type.shape.dim[1].dim_value
+        means, mean = mean_nodes(PREFIX + features, length, tta, constant)
+        after += [*means, helper.make_node("Identity", [mean], ["features"])]
         outputs.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", length]))
 
     nodes = [*before, *graph.node, *after]
@@ -131,15 +134,35 @@ def dress(
     return model
 
 
+def _calibration_nodes(scores: str, calibration: Calibration | None, constant: Constant) -> list[onnx.NodeProto]:
+    """The nodes from a core's scores to `probabilities`; without a calibration they are that already."""
+    if calibration is None:
+        return [helper.make_node("Identity", [scores], ["probabilities"])]
+    inverse = constant("inverse_temperature", np.array(1 / calibration.temperature, np.float32))
+    if not calibration.offsets:
+        nodes = [helper.make_node("Mul", [scores, inverse], ["logits"])]
+    else:
+        offsets = constant("offsets", np.array(calibration.offsets, np.float32))
+        nodes = [
+            helper.make_node("Mul", [scores, inverse], ["cooled"]),
+            helper.make_node("Add", ["cooled", offsets], ["logits"]),
+        ]
+    return [*nodes, helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)]
+
+
 def _front_nodes(
     model: onnx.ModelProto,
+    pixels: str,
     height: int,
     width: int,
     front: Front,
     opset: int,
-    constant: Callable[[str, np.ndarray], str],
+    constant: Constant,
 ) -> list[onnx.NodeProto]:
-    """The nodes from `pixels` to the core's input, in the cheapest of dress's ways; may change the core."""
+    """The nodes from pixels, uint8 [N, H, W, 3], to the core's input, in the cheapest of dress's ways.
+
+    May change the core.
+    """
     inside = model.graph.input[0].name
 
     def node(kind: str, inputs: list[str], output: str, **attributes: object) -> str:
@@ -153,10 +176,10 @@ def _front_nodes(
     whole = front.zero_is_whole and opset >= (10 if one_number else 13)
 
     def as_laid_out() -> str:
-        return node("Transpose", ["pixels"], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else "pixels"
+        return node("Transpose", [pixels], "planes", perm=[0, 3, 1, 2]) if front.layout == "nchw" else pixels
 
     def as_rows() -> str:
-        return node("Reshape", ["pixels", constant("rows", np.array([0, 1, height, 3 * width]))], "row")
+        return node("Reshape", [pixels, constant("rows", np.array([0, 1, height, 3 * width]))], "row")
 
     quantizer = _input_quantizer(model, inside, scale, zero)
     if quantizer is not None:

@@ -31,6 +31,7 @@ from training.schedule import cost, learning_rate, make_optimizer, set_rate, sid
 from training.settings import FitSettings
 from training.sheet import write_sheet
 from training.track import NoTracker, Tracker
+from training.tta import LOOKS, Tta, looks_at, mean_of_looks
 
 
 def fit(
@@ -161,11 +162,12 @@ def judge(network: Network, part: Part, crew: Crew) -> tuple[np.ndarray, float, 
 
 
 @torch.inference_mode()
-def predict(network: Network, part: Part, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Logits float32 [n, classes] and features float32 [n, D] of a part's pictures, in order, as they are."""
+def predict(network: Network, part: Part, batch: int = 64, tta: Tta = "none") -> tuple[np.ndarray, np.ndarray]:
+    """Logits float32 [n, classes] and features float32 [n, D] of a part's pictures, in order: the mean of all looks."""
     network.eval()
-    outputs = [network(as_input(pixels)) for pixels in part.batches(batch)]
-    logits, features = (torch.cat(column).numpy() for column in zip(*outputs, strict=True))
+    outputs = [network(as_input(looks_at(pixels, tta))) for pixels in part.batches(batch // LOOKS[tta])]
+    means = [[mean_of_looks(column.numpy(), tta) for column in answers] for answers in outputs]
+    logits, features = (np.concatenate(column) for column in zip(*means, strict=True))
     return logits, features
 
 

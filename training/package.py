@@ -11,7 +11,7 @@ from onnx import TensorProto
 from edge.errors import ModelError
 from edge.model import FORMAT, METADATA_KEY, Classifier, ModelCard, Resize
 from training.errors import InputError
-from training.export import Front, dress, with_card
+from training.export import UNCALIBRATED, Front, dress, with_card
 from training.files import write_atomically
 from training.spelling import unfit
 
@@ -82,7 +82,7 @@ def package(
         len(labels),
         scores=scores,
         features=None,
-        temperature=1.0 if logits else None,
+        calibration=UNCALIBRATED if logits else None,
     )
     now = time.gmtime()
     card = ModelCard(

@@ -28,6 +28,7 @@ from training.ranges import METHODS, Range, observe
 from training.sensitivity import most_sensitive
 from training.sessions import session_of
 from training.stem import rearranged
+from training.tta import LOOKS, Tta, looks_at, mean_of_looks
 
 INTEGER_OPS = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Clip", "Relu", "MaxPool")
 CALIBRATION_PICTURES = 256
@@ -164,13 +165,16 @@ def quantize(
     seed: int,
     limits: Limits,
     progress: Progress,
+    tta: Tta = "none",
 ) -> Quantized:
     """Tries all ways to quantize and takes the fastest that loses no more than the limits allow.
+
+    With tta answers and times are those of all looks at a picture.
 
     cores[""] is the network as it was trained; others, by a name, are the same network trained further
     to bear rounding. Ranges come from at most CALIBRATION_PICTURES of the training part, as they are.
     """
-    trial = _Trial(cores[""], scaling, val, classes, limits)
+    trial = _Trial(cores[""], scaling, val, classes, limits, tta)
     chosen = np.random.default_rng(seed).permutation(len(train))[:CALIBRATION_PICTURES]
     batches = [scaled(train.pixels(chosen[i : i + 8]), scaling) for i in range(0, len(chosen), 8)]
     task = progress.add_task("quantizing", total=len(METHODS) * len(cores) + len(KEPT_IN_FLOAT) + 2)
@@ -206,14 +210,14 @@ class _Trial:
     """Candidates for one network, on one validation part, under one set of limits."""
 
     def __init__(
-        self, core: onnx.ModelProto, scaling: Scaling, val: Part, classes: Sequence[str], limits: Limits
+        self, core: onnx.ModelProto, scaling: Scaling, val: Part, classes: Sequence[str], limits: Limits, tta: Tta
     ) -> None:
         self.front = Front((scaling.zero,), (scaling.divisor,))
         self.saturates = saturates(limits.target)
         # What this processor would cut off, the target does not: then the numbers are taken as written.
         self._as_written = saturates("here") and not self.saturates
-        self._scaling, self._val, self._classes, self._limits = scaling, val, classes, limits
-        self._reference = run_core(core, val, scaling)
+        self._scaling, self._val, self._classes, self._limits, self._tta = scaling, val, classes, limits, tta
+        self._reference = run_core(core, val, scaling, tta=tta)
         self._found = self._recalls(self._reference)
         self.models = {FP32: core}
         self._candidates: dict[str, Candidate] = {}
@@ -247,7 +251,7 @@ class _Trial:
             )
             for number, (method, core) in enumerate(self.models.items()):
                 path = Path(folder) / f"{number}.onnx"
-                dressed = dress(core, height, width, self.front, len(self._classes))
+                dressed = dress(core, height, width, self.front, len(self._classes), tta=self._tta)
                 path.write_bytes(with_card(dressed, card).SerializeToString())
                 classifier = Classifier(path, provider=self._limits.provider, threads=1)
                 picture = self._val.pixels(slice(0, 1))
@@ -277,7 +281,7 @@ class _Trial:
         if method == FP32:
             logits = self._reference
         else:
-            logits = run_core(self.models[method], self._val, self._scaling, self._as_written)
+            logits = run_core(self.models[method], self._val, self._scaling, self._as_written, self._tta)
         called, labels = logits.argmax(1), self._val.labels
         reference = self._reference.argmax(1)
         drop = float((reference == labels).mean() - (called == labels).mean())
@@ -315,13 +319,19 @@ def scaled(pixels: np.ndarray, scaling: Scaling) -> np.ndarray:
     return np.asarray((planes - scaling.zero) / np.float32(scaling.divisor))
 
 
-def run_core(core: onnx.ModelProto, part: Part, scaling: Scaling, as_written: bool = False) -> np.ndarray:
-    """A core's logits, float32 [n, classes], for all pictures of a part; as_written as in session_of."""
+def run_core(
+    core: onnx.ModelProto, part: Part, scaling: Scaling, as_written: bool = False, tta: Tta = "none"
+) -> np.ndarray:
+    """A core's logits, float32 [n, classes], for all pictures of a part: the mean of all looks.
+
+    as_written as in session_of.
+    """
     session = session_of(core, as_written)
     name = session.get_inputs()[0].name
 
     def logits() -> Iterator[np.ndarray]:
-        for batch in part.batches(32):
-            yield session.run(["logits"], {name: scaled(batch, scaling)})[0]
+        for batch in part.batches(32 // LOOKS[tta]):
+            looks = scaled(looks_at(batch, tta), scaling)
+            yield mean_of_looks(session.run(["logits"], {name: looks})[0], tta)
 
     return np.concatenate(list(logits()))

@@ -18,7 +18,7 @@ from rich.progress import Progress
 from edge.model import FORMAT, Classifier, ModelCard, Resize
 from training.architectures import Network
 from training.aware import fit_aware
-from training.calibrate import calibration_error, fit_temperature, softmax
+from training.calibrate import Calibration, calibration_error, fit_calibration
 from training.compare import Score, compare, fastest_faithful
 from training.crew import ALONE, Crew
 from training.data import Dataset, load
@@ -35,6 +35,7 @@ from training.quantize import FP32, Limits, quantize, run_core, saturates
 from training.seen import remember
 from training.settings import FitSettings
 from training.track import Tracker
+from training.tta import LOOKS, Tta
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "opencv-python-headless")
 RECIPE = "static QDQ, U8 activations, S8 weights per channel, last layer and softmax in float"
@@ -44,6 +45,7 @@ class RunSettings(BaseModel):
     """All that a run depends on, as its settings.json keeps it. fingerprint is of the dataset that was trained on.
 
     threads is how many processor cores a process summed over: over another number sums round otherwise.
+    tta is how the exported files look at a picture; the fit knows nothing of it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +58,7 @@ class RunSettings(BaseModel):
     resize: Resize = Resize()
     group: str | None = None
     threads: int | None = None
+    tta: Tta = "none"
     fit: FitSettings = FitSettings()
     promises: Promises = Promises()
 
@@ -86,6 +89,7 @@ class Run:
         group: str | None = None,
         promises: Promises | None = None,
         crew: Crew = ALONE,
+        tta: Tta = "none",
     ) -> "Run":
         """Reads the dataset and makes a new run folder; refuses one that holds a run already.
 
@@ -118,6 +122,7 @@ class Run:
             resize=resize,
             group=group,
             threads=torch.get_num_threads(),
+            tta=tta,
             fit=settings,
             promises=promises or Promises(),
         )
@@ -171,17 +176,17 @@ class Run:
         """Writes core.onnx and fp32.onnx, the contract's form of it, and checks that it answers as torch does."""
         model = export_core(self.network, self.settings.size)
         write_atomically(self.core, model.SerializeToString())
-        logits, _ = predict(self.network, self.data.val)
-        temperature = fit_temperature(logits, self.data.val.labels)
-        self._write(self.fp32, model, logits, temperature, {"recipe": "none: fp32"})
-        check_parity(self.fp32, self.data.val.pixels(slice(0, 256)), softmax(logits[:256], temperature))
+        logits, _ = predict(self.network, self.data.val, tta=self.settings.tta)
+        calibration = self._calibrated(logits)
+        self._write(self.fp32, model, logits, calibration, {"recipe": "none: fp32"})
+        check_parity(self.fp32, self.data.val.pixels(slice(0, 256)), calibration.probabilities(logits[:256]))
         return self.fp32
 
-    def promise(self, **given: float | None) -> None:
-        """Changes what the files of this run shall promise; None leaves as it is."""
+    def promise(self, tta: Tta | None = None, **given: float | None) -> None:
+        """Changes what the files of this run shall promise, and how they look at a picture; None leaves as it is."""
         words = {key: value for key, value in given.items() if value is not None}
         promises = Promises.model_validate(self.settings.promises.model_dump() | words)
-        self.settings = self.settings.model_copy(update={"promises": promises})
+        self.settings = self.settings.model_copy(update={"promises": promises, "tta": tta or self.settings.tta})
         write_atomically(self.folder / "settings.json", self.settings.model_dump_json(indent=1).encode())
 
     def quantize(self, limits: Limits | None = None, aware_epochs: int = 0) -> tuple[Path, ModelCard]:
@@ -198,9 +203,9 @@ class Run:
             seven_bits = saturates(limits.target)
             network = fit_aware(self.network, data, fit_settings, aware_epochs, seven_bits, self.progress)
             cores["aware"] = export_core(network, self.settings.size)
-        made = quantize(cores, scaling, data.train, data.val, data.classes, fit_settings.seed, limits, self.progress)
-        logits = run_core(made.model, data.val, scaling)
-        temperature = fit_temperature(logits, data.val.labels)
+        tta, seed = self.settings.tta, fit_settings.seed
+        made = quantize(cores, scaling, data.train, data.val, data.classes, seed, limits, self.progress, tta)
+        logits = run_core(made.model, data.val, scaling, tta=tta)
         recipe = {
             "recipe": RECIPE.replace("S8 weights", "7-bit S8 weights") if made.seven_bits else RECIPE,
             "calibration": made.method,
@@ -209,7 +214,7 @@ class Run:
             "aware_epochs": aware_epochs,
             "candidates": [asdict(candidate) for candidate in made.candidates],
         }
-        self._write(self.int8, made.model, logits, temperature, recipe)
+        self._write(self.int8, made.model, logits, self._calibrated(logits), recipe)
         return self.int8, Classifier(self.int8, provider="cpu").card
 
     def ship(self, out: Path) -> tuple[ModelCard, dict[str, Score]]:
@@ -219,7 +224,9 @@ class Run:
         """
         fp32, int8 = (Classifier(path, provider="cpu").card for path in (self.fp32, self.int8))
         files = {FP32: self.fp32, "int8": self.int8}
-        scores = compare(self.network, float(fp32.calibration["temperature"]), files, self.data.test)
+        meaning = fp32.calibration
+        calibration = Calibration(float(meaning["temperature"]), tuple(meaning.get("offsets", ())))
+        scores = compare(self.network, calibration, files, self.data.test, self.settings.tta)
         chosen_before = int8.quantization
         allowed = {"torch", FP32} | ({"int8"} if chosen_before["ships"] != FP32 else set())
         of_allowed = {name: score for name, score in scores.items() if name in allowed}
@@ -236,12 +243,22 @@ class Run:
         write_atomically(out, with_card(onnx.load(files[chosen]), card).SerializeToString())
         return Classifier(out, provider="cpu").card, scores
 
+    def _calibrated(self, logits: np.ndarray) -> Calibration:
+        """What logits of the validation part ask for; offsets, too, where labels.csv taught more than the labels."""
+        soft = bool((self.data.train.targets.max(axis=1) < 1).any())
+        return fit_calibration(logits, self.data.val.labels, offsets=soft)
+
     def _write(
-        self, path: Path, core: onnx.ModelProto, logits: np.ndarray, temperature: float, quantization: dict[str, Any]
+        self,
+        path: Path,
+        core: onnx.ModelProto,
+        logits: np.ndarray,
+        calibration: Calibration,
+        quantization: dict[str, Any],
     ) -> None:
         """Dresses a core and writes it with its card. logits are the core's own on the validation part."""
         settings, data, scaling = self.settings, self.data, self.network.scaling
-        probabilities = softmax(logits, temperature)
+        probabilities = calibration.probabilities(logits)
         now = time.gmtime()
         card = ModelCard(
             format=FORMAT,
@@ -254,7 +271,8 @@ class Run:
             crop_margin=settings.crop_margin,
             calibration={
                 "pictures": len(data.val),
-                "temperature": temperature,
+                **asdict(calibration),
+                "looks": LOOKS[settings.tta],
                 "error": calibration_error(probabilities, data.val.labels),
             },
             quantization=quantization,
@@ -273,7 +291,8 @@ class Run:
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", now),
         )
         front = Front((scaling.zero,), (scaling.divisor,))
-        model = dress(core, settings.size, settings.size, front, len(data.classes), temperature=temperature)
+        side, classes = settings.size, len(data.classes)
+        model = dress(core, side, side, front, classes, calibration=calibration, tta=settings.tta)
         write_model(model, card, path)
         # What the file itself sees of known pictures tells it what a stranger is, and what it can promise.
         promises = settings.promises

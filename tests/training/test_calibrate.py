@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.calibrate import calibration_error, choose_thresholds, fit_temperature, softmax
+from training.calibrate import calibration_error, choose_thresholds, fit_calibration, softmax
 
 
 def honest(n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
@@ -16,19 +16,48 @@ def honest(n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_the_temperature_that_made_the_labels_is_found(temperature: float) -> None:
     logits, labels = honest(20_000, temperature)
-    assert fit_temperature(logits, labels) == pytest.approx(temperature, rel=0.06)
+    assert fit_calibration(logits, labels).temperature == pytest.approx(temperature, rel=0.06)
 
 
 def test_a_validation_part_without_a_mistake_asks_for_no_infinite_confidence() -> None:
     labels = np.arange(100) % 4
     logits = 8.0 * np.eye(4)[labels]
-    confidence = softmax(logits, fit_temperature(logits, labels)).max(1)
+    confidence = fit_calibration(logits, labels).probabilities(logits).max(1)
     assert confidence.mean() == pytest.approx(1 - 1 / 102, abs=1e-3)
+
+
+def test_offsets_that_moved_the_labels_are_found_beside_the_temperature() -> None:
+    rng = np.random.default_rng(2)
+    logits, moved = rng.normal(0, 2, (20_000, 3)), np.array([1.0, -0.5, -0.5])
+    labels = np.array([rng.choice(3, p=row) for row in softmax(logits / 1.5 + moved)])
+    found = fit_calibration(logits, labels, offsets=True)
+    assert found.temperature == pytest.approx(1.5, rel=0.06)
+    assert found.offsets == pytest.approx(moved, abs=0.06)
+    assert calibration_error(found.probabilities(logits), labels) < 0.02
+
+
+def test_an_answer_that_is_biased_is_put_right_by_offsets_and_not_by_a_temperature() -> None:
+    """Two classes whose logits a network taught softly draws to the first."""
+    rng = np.random.default_rng(3)
+    margin = rng.normal(0, 3, 4000)
+    labels = (rng.random(4000) < 1 / (1 + np.exp(-margin))).astype(int)
+    logits = np.stack([np.full(4000, 1.5), margin], axis=1)
+    best = ((margin > 0) == labels).mean()
+    right = [(fit_calibration(logits, labels, way).probabilities(logits).argmax(1) == labels).mean() for way in (0, 1)]
+    assert right[0] < best - 0.02
+    assert right[1] == pytest.approx(best, abs=0.005)
+
+
+def test_a_few_pictures_move_a_class_less_than_they_ask_for() -> None:
+    logits = np.zeros((3, 2))
+    offsets = fit_calibration(logits, np.zeros(3, int), offsets=True).offsets
+    assert 0 < offsets[0] < 0.8
+    assert offsets[0] == pytest.approx(-offsets[1])
 
 
 def test_a_useless_network_gets_the_highest_temperature_not_an_error() -> None:
     logits = np.random.default_rng(1).normal(0, 5, (500, 3))
-    assert fit_temperature(logits, np.zeros(500, int)) == pytest.approx(20, rel=0.3)
+    assert fit_calibration(logits, np.zeros(500, int)).temperature == pytest.approx(20, rel=0.3)
 
 
 def test_the_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:

@@ -9,6 +9,7 @@ from onnx import helper
 
 from edge.model import FORMAT, Classifier, ModelCard
 from tests.edge.tiny_model import COLOURS, write_model
+from training.calibrate import Calibration
 from training.evaluation.cam import Attention
 from training.export import Front, dress
 from training.export import write_model as write_dressed
@@ -46,7 +47,7 @@ def lite0(tmp_path_factory: pytest.TempPathFactory, exported: Callable[[str, int
     card = ModelCard(format=FORMAT, name="n", version="1", classes=("a", "b", "c"), height=64, width=64)
     files = {"fp32": core, "int8": to_int8(core, ranges, front)}
     for name, model in files.items():
-        write_dressed(dress(model, 64, 64, front, 3, temperature=2.0), card, folder / f"{name}.onnx")
+        write_dressed(dress(model, 64, 64, front, 3, calibration=Calibration(2.0)), card, folder / f"{name}.onnx")
     return {name: folder / f"{name}.onnx" for name in files}
 
 

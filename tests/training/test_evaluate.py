@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
+from training.calibrate import Calibration
 from training.cli import main
 from training.compare import Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError, InputError
@@ -43,8 +44,7 @@ def test_the_faster_file_ships_if_it_loses_no_more_than_half_a_point(
 
 def test_torch_and_both_files_are_scored_on_the_same_pictures(finished: Path, progress: Progress) -> None:
     run = Run.open(finished, progress)
-    temperature = 1.0
-    scores = compare(run.network, temperature, {"fp32": run.fp32, "int8": run.int8}, run.data.test)
+    scores = compare(run.network, Calibration(), {"fp32": run.fp32, "int8": run.int8}, run.data.test)
     assert list(scores) == ["torch", "fp32", "int8"]
     assert scores["torch"].agreement == scores["fp32"].agreement == 1.0
     assert scores["fp32"].accuracy == scores["torch"].accuracy >= 0.9

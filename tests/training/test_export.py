@@ -89,7 +89,7 @@ def test_pixels_are_scaled_in_the_graph_exactly_as_asked(front: Front, first: st
         """<ir_version: 10, opset_import: ["": 20]>
         core (float[N, 3, 32, 32] x) => (float[N, 3072] logits) { logits = Flatten (x) }"""
     )
-    model = dress(core, 32, 32, front, 3072, features=None, temperature=None)
+    model = dress(core, 32, 32, front, 3072, features=None, calibration=None)
     assert next(node.op_type for node in model.graph.node if node.op_type != "Transpose") == first
     got = ort.InferenceSession(model.SerializeToString()).run(None, {"pixels": pixels})[0].reshape(-1, 3, 32, 32)
     zero, divisor = (np.array(v, np.float64).reshape(1, -1, 1, 1) for v in (front.zero, front.divisor))
@@ -128,7 +128,7 @@ def test_a_first_convolution_takes_the_scaling_in_and_answers_the_same_to_the_ve
     wanted = ort.InferenceSession(core.SerializeToString()).run(
         None, {"x": floats if turned else floats.transpose(0, 3, 1, 2)}
     )[0]
-    model = dress(core, 20, 16, Front(*front, layout), wanted.shape[1], features=None, temperature=None)  # type: ignore[arg-type]
+    model = dress(core, 20, 16, Front(*front, layout), wanted.shape[1], features=None, calibration=None)  # type: ignore[arg-type]
     onnx.checker.check_model(model, full_check=True)
     assert [node.op_type for node in model.graph.node][: len(nodes)] == nodes
     got = ort.InferenceSession(model.SerializeToString()).run(None, {"pixels": pixels})[0]

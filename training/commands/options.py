@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from training.quantize import Limits
 
 PROVIDERS = ("cpu", "openvino", "cuda", "tensorrt", "coreml")
+TTAS = ("none", "flips", "turns")
 PROMISES = ("purity", "confidence", "false_alarms")
 
 
@@ -30,6 +31,16 @@ def promise_options(parser: argparse.ArgumentParser, false_alarms: bool = True) 
             metavar="SHARE",
             help="of known pictures that may be taken for strangers (default: 0.01)",
         )
+
+
+def tta_option(parser: argparse.ArgumentParser) -> None:
+    """--tta."""
+    parser.add_argument(
+        "--tta",
+        choices=TTAS,
+        help="looks of the file at each picture, whose mean is the answer: flips takes 4 times as long, turns 8 times, "
+        "for fine flaws on items that have no upright (default: none, one look)",
+    )
 
 
 def promises_of(options: argparse.Namespace) -> dict[str, float]:

@@ -11,7 +11,7 @@ from rich.progress import Progress
 
 from edge.screen import Terminal
 from training.arguments import GROUP_HELP, AddCommand, between, key_value, onnx_file, side, whole_from
-from training.commands.options import limit_options, limits_of, promise_options, promises_of
+from training.commands.options import limit_options, limits_of, promise_options, promises_of, tta_option
 from training.errors import InputError
 from training.session import session
 
@@ -32,6 +32,7 @@ def add(command: AddCommand) -> None:
     build.add_argument("--run", dest="folder", type=Path, metavar="DIR", help="the run folder (default: under runs/)")
     build.add_argument("--no-report", action="store_true", help="without the page that `evaluate --report` writes")
     _fit_options(build)
+    tta_option(build)
     promise_options(build)
     limit_options(build)
 
@@ -40,10 +41,12 @@ def add(command: AddCommand) -> None:
     fit.add_argument("--out", dest="folder", type=Path, required=True, metavar="RUN", help="the run folder to make")
     fit.add_argument("--resume", action="store_true", help="go on with an interrupted run, by its own settings")
     _fit_options(fit)
+    tta_option(fit)
     promise_options(fit)
 
     export = command("export", _export, "a fitted run's network as an ONNX file", "runs/first")
     export.add_argument("folder", type=Path, metavar="RUN")
+    tta_option(export)
     promise_options(export)
 
     quantize = command("quantize", _quantize, "an exported run's network in 8-bit integers", "runs/first")
@@ -184,7 +187,7 @@ def _export(options: argparse.Namespace) -> None:
         from training.run import Run
 
         run = Run.open(options.folder, progress)
-        run.promise(**promises_of(options))
+        run.promise(options.tta, **promises_of(options))
         path = run.export()
         lines = promise_lines(Classifier(path, provider="cpu").card)
     for line in lines:
@@ -254,7 +257,9 @@ def _start(
     promises = Promises.model_validate(promises_of(options))
     margin, group = options.crop_margin, options.group
     size, crew = options.size, crew or ALONE
-    run = Run.start(folder, options.dataset, name, settings, progress, size, margin, group, promises, crew)
+    run = Run.start(
+        folder, options.dataset, name, settings, progress, size, margin, group, promises, crew, options.tta or "none"
+    )
     for line in skipped_lines(run.data.skipped):
         progress.console.print(line, soft_wrap=True, highlight=False, markup=False)
     progress.console.print(dataset_table(run.data))

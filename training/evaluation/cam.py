@@ -7,6 +7,7 @@ int8 files alike. Any other network is asked what it answers with one place afte
 Zeiler and Fergus, "Visualizing and Understanding Convolutional Networks", 2014.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,7 +69,9 @@ class Attention:
     def _activations(self, pixels: np.ndarray, classes: np.ndarray) -> np.ndarray:
         rows = []
         for start in range(0, len(pixels), 16):
-            (seen,) = self._session.run([self._place.tensor], {"pixels": pixels[start : start + 16]})
+            batch = pixels[start : start + 16]
+            # A file that looks several times (training.tta) looks at all pictures as they are first.
+            seen = self._session.run([self._place.tensor], {"pixels": batch})[0][: len(batch)]
             planes = seen if self._place.channels_last else seen.transpose(0, 2, 3, 1)
             rows.append(np.einsum("nhwc,nc->nhw", planes, self._place.weights[classes[start : start + 16]]))
         return np.concatenate(rows)
@@ -131,6 +134,8 @@ def _find(model: onnx.ModelProto) -> _Place | None:
                 return None
             if any(a.name == "transB" and a.i for a in node.attribute):
                 linear = linear.T
+        elif node.op_type == "ReduceMean" and _axes(node, value) == [0]:
+            pass  # over the looks at a picture
         elif node.op_type not in PASSED | {"Softmax", "Mul", "Div", "Add"} or len(inputs) != 1:
             return None
         node = made_by.get(inputs[0]) if inputs else None
@@ -140,14 +145,19 @@ def _find(model: onnx.ModelProto) -> _Place | None:
         return None
     channels_last = False
     if node.op_type == "ReduceMean":
-        axes = next((np.array(a.ints) for a in node.attribute if a.name == "axes"), None)
-        if axes is None and len(node.input) > 1:
-            axes = value(node.input[1])
-        places = sorted(int(axis) % 4 for axis in axes) if axes is not None else []
+        places = sorted(axis % 4 for axis in _axes(node, value))
         if places not in ([1, 2], [2, 3]):
             return None
         channels_last = places == [1, 2]
     return _Place(node.input[0], channels_last, linear.T)
+
+
+def _axes(node: onnx.NodeProto, value: Callable[[str], np.ndarray | None]) -> list[int]:
+    """The axes of a ReduceMean, which old files have as an attribute and new ones as a constant; none: unknown."""
+    axes = next((np.array(a.ints) for a in node.attribute if a.name == "axes"), None)
+    if axes is None and len(node.input) > 1:
+        axes = value(node.input[1])
+    return [] if axes is None else axes.tolist()
 
 
 def _dequantized(axis: int, stored: np.ndarray, scale: np.ndarray, zero: np.ndarray | int = 0) -> np.ndarray:

@@ -184,8 +184,10 @@ def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Pa
         f"{card.resize.mode}, {card.resize.interpolation}",
         f"- Quantization: {quantization['recipe']}"
         + (f"; ranges by {quantization['calibration']}" if "calibration" in quantization else ""),
-        f"- Temperature {card.calibration['temperature']:.3f}, calibration error {card.calibration['error']:.4f} "
-        f"on {card.calibration['pictures']} validation pictures",
+        f"- Temperature {card.calibration['temperature']:.3f}"
+        + _offsets(card)
+        + f", calibration error {card.calibration['error']:.4f} on {card.calibration['pictures']} validation pictures",
+        *([f"- Looks at each picture {looks} times" for looks in [card.calibration.get("looks", 1)] if looks > 1]),
         f"- Network: {training['network']}, seed {training['seed']}, {training['optimizer']}",
         f"- Made {card.created} with " + ", ".join(f"{name} {number}" for name, number in card.libraries.items()),
         "",
@@ -216,6 +218,12 @@ def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Pa
             "",
         ]
     return "\n".join(lines)
+
+
+def _offsets(card: ModelCard) -> str:
+    offsets = card.calibration.get("offsets", ())
+    moved = ", ".join(f"{name} {offset:+.2f}" for name, offset in zip(card.classes, offsets, strict=bool(offsets)))
+    return f", logits moved by {moved}" if moved else ""
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
