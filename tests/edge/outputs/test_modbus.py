@@ -125,9 +125,10 @@ def test_a_blade_that_cannot_be_brought_back_is_told_of_and_brought_back_when_it
             assert plc.wait_for_writes(2) == [OUT, REST]
             for name in ("output_unreachable", "diverter_out"):
                 ear.wait_for(name, recovered=True)
+            # While it is there: that it goes once more at the end of the block is told, too.
+            assert [name for name, _, recovered in ear.told if not recovered] == ["diverter_out", "output_unreachable"]
     finally:
         output.close()
-    assert [name for name, _, recovered in ear.told if not recovered] == ["diverter_out", "output_unreachable"]
 
 
 def test_a_plc_that_is_lost_while_the_blade_is_out_leaves_it_out_and_that_is_told_too() -> None:
