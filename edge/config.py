@@ -266,16 +266,19 @@ class LineConfig(Settings):
     def notes(self) -> list[str]:
         """What is no error and still not what somebody will have meant: a sentence each."""
         floor, used = self.decide.min_confidence, {lane.output for lane in self.lanes}
-        unused = [name for name, output in self.outputs.items() if name not in used and not output.every_item]
-        return [
+        unused = [
             f"outputs.{name}: no lane names it, so it is never used; every_item = true tells it of all lanes' items"
-            for name in unused
-        ] + [
+            for name, output in self.outputs.items()
+            if name not in used and not output.every_item
+        ]
+        bare = [f"outputs.{name}.{said}" for name, output in self.outputs.items() if (said := output.in_the_clear())]
+        idle = [
             f"decide.thresholds.{name} = {least:g} has no effect: decide.min_confidence = {floor:g} is above it and "
             "holds for every class; lower that one, and give the other classes a threshold"
             for name, least in self.decide.thresholds.items()
             if least < floor
         ]
+        return [*unused, *bare, *idle]
 
     def hints(self) -> list[str]:
         """What nobody has said and a real line should be told: a sentence each."""

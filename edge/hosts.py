@@ -1,5 +1,6 @@
 """Other machines: their names as a configuration writes them, whom to trust, and why one gave no answer."""
 
+import ipaddress
 import socket
 import ssl
 import struct
@@ -38,6 +39,14 @@ def _is_host(text: str) -> str:
 
 Host = Annotated[str, AfterValidator(_is_host)]
 """The key that names a machine."""
+
+
+def is_loopback_name(name: str) -> bool:
+    """Whether a name means this machine wherever it is said, and so cannot be a stranger's that was pointed here."""
+    try:
+        return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def trusting(ca_file: Path | None, key: str) -> ssl.SSLContext:

@@ -37,6 +37,10 @@ class OutputSettings(Settings):
             raise ValueError('every_item needs on = "decision": there is no push of the items of other lanes')
         return self
 
+    def in_the_clear(self) -> str:
+        """Which secret would go to another machine unencrypted, as key, what happens and the mend; empty for none."""
+        return ""
+
 
 class Report(Protocol):
     """How an output tells, from any thread, of what happens between its pushes: an incident's name, what happened,

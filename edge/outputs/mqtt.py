@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from edge.decisions import decision_as_json
 from edge.errors import OutputError
 from edge.files import read_secret
-from edge.hosts import Host, trusting
+from edge.hosts import Host, is_loopback_name, trusting
 from edge.mqtt import Address, Message, MqttLink
 from edge.outputs import Output, OutputSettings, Report
 from edge.plain import is_unseen
@@ -60,6 +60,11 @@ class MqttSettings(OutputSettings):
         if self.ca_file and not self.tls:
             raise ValueError("ca_file is not used without TLS: set tls = true")
         return self
+
+    def in_the_clear(self) -> str:
+        if self.tls or self.password_file is None or is_loopback_name(self.host):
+            return ""
+        return f"password_file: the password goes to {self.host} unencrypted: set tls = true"
 
 
 class Mqtt(Output):
@@ -116,9 +121,7 @@ class Mqtt(Output):
     def check(self) -> str:
         """Connects under another name and publishes nothing: a line that runs is not put offline by it."""
         self._link.try_once()
-        bare = self.settings.password_file is not None and not self.settings.tls
-        said = f"{self._link.address} takes the connection, topic {self.settings.topic}"
-        return f"{said}{', but the password goes there unencrypted: set tls = true' if bare else ''}"
+        return f"{self._link.address} takes the connection, topic {self.settings.topic}"
 
     def close(self) -> None:
         if lost := self._link.close(CLOSE_S):

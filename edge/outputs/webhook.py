@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import time
 import uuid
 from http import HTTPStatus
@@ -17,13 +18,15 @@ from edge.camera import redacted
 from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
-from edge.hosts import can_be_host, trusting
+from edge.hosts import can_be_host, is_loopback_name, trusting
 from edge.http_client import HttpClient
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
 
 # Standard Webhooks, section "Signature scheme": the key has 24 to 64 bytes, written whsec_ and base64.
 SECRET_PREFIX, LEAST_KEY, LONGEST_KEY = "whsec_", 24, 64
+SECRET_KEY = re.compile(r"(?i)(user|login|pass|pwd|token|secret|auth|key|sig)\w*=")
+"""A key of an address's query whose value may be one."""
 REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.PROXY_AUTHENTICATION_REQUIRED}
 NOT_THERE = {HTTPStatus.NOT_FOUND, HTTPStatus.GONE}
 # What a server that takes POST may well answer to OPTIONS.
@@ -47,6 +50,17 @@ class WebhookSettings(OutputSettings):
         if self.ca_file and not self.url.lower().startswith("https:"):
             raise ValueError("ca_file is not used with http: write https in url")
         return self
+
+    def in_the_clear(self) -> str:
+        parts = urlsplit(self.url)
+        host = parts.hostname or ""
+        if parts.scheme == "https" or is_loopback_name(host):
+            return ""
+        if self.token_file:
+            return f"token_file: the token goes to {host} unencrypted: write https in url"
+        if SECRET_KEY.search(parts.query):
+            return f"url: what its query holds goes to {host} unencrypted: write https"
+        return ""
 
 
 class Webhook(Output):
@@ -90,8 +104,7 @@ class Webhook(Output):
         methods = {word.strip().upper() for word in headers.get("allow", "").split(",")} - {""}
         if methods and "POST" not in methods:
             raise OutputError(f"OPTIONS {self._shown}: it takes no POST; see whether url is the address that is meant")
-        bare = bool(self.settings.token_file) and not self._shown.lower().startswith("https:")
-        return f"{self._shown} answers{', but the token goes there unencrypted: write https in url' if bare else ''}"
+        return f"{self._shown} answers"
 
     def close(self) -> None:
         self._client.close()

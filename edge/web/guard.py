@@ -2,13 +2,14 @@
 
 import hashlib
 import hmac
-import ipaddress
 import time
 from urllib.parse import urlsplit
 
 from flask import Flask, Request, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import Forbidden, MisdirectedRequest, Unauthorized
+
+from edge.hosts import is_loopback_name
 
 COOKIE = "sortline"
 SESSION_S = 30 * 24 * 3600
@@ -103,14 +104,6 @@ def guard(app: Flask, door: Door) -> None:
                 return response
             wrong = True
         return render_template("login.html", wrong=wrong), 401 if wrong else 200
-
-
-def is_loopback_name(name: str) -> bool:
-    """Whether a name means this machine wherever it is said, and so cannot be a stranger's that was pointed here."""
-    try:
-        return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _knows(asked: Request, token: str) -> bool:

@@ -74,15 +74,24 @@ class Ear:
 def problems(lanes: list[dict[str, Any]] | None = None, **outputs: dict[str, Any]) -> list[str]:
     """What is wrong with the outputs of a configuration, key by key; a key that is None is left out."""
     tables = {name: {key: value for key, value in one.items() if value is not None} for name, one in outputs.items()}
-    content = {
-        "model": {"path": "t.onnx"},
-        "camera": {"source": 0},
-        "belt": {"pixels_per_mm": 1, "speed_mm_s": 1},
-        "lanes": [*(lanes or []), {"name": "rest", "default": True}],
-        "outputs": tables,
-    }
     try:
-        LineConfig.parse(content)
+        LineConfig.parse(_content(lanes or [], tables))
     except ConfigError as error:
         return [line.removeprefix("the configuration: ") for line in str(error).splitlines()]
     return []
+
+
+def notes(**outputs: dict[str, Any]) -> list[str]:
+    """What `sortline check` and the start of a line say of outputs that are told of every item."""
+    tables = {name: {**one, "on": "decision", "every_item": True} for name, one in outputs.items()}
+    return LineConfig.parse(_content([], tables)).notes()
+
+
+def _content(lanes: list[dict[str, Any]], outputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "model": {"path": "t.onnx"},
+        "camera": {"source": 0},
+        "belt": {"pixels_per_mm": 1, "speed_mm_s": 1},
+        "lanes": [*lanes, {"name": "rest", "default": True}],
+        "outputs": outputs,
+    }

@@ -21,7 +21,7 @@ from edge.outputs.mqtt import Mqtt
 from edge.parts import typed_outputs
 from tests.edge.outputs import pushes
 from tests.edge.outputs.broker import PASSWORD, USER, Broker, Listener, broker, listening
-from tests.edge.outputs.pushes import problems
+from tests.edge.outputs.pushes import notes, problems
 from tests.edge.outputs.servers import DECISION, PUSH, free_port, http_server, make_certificates, talker
 
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
@@ -270,12 +270,22 @@ def test_a_password_is_the_files_and_a_wrong_one_is_told(tmp_path: Path, outputs
     with broker(tmp_path, password=True) as strict:
         right = outputs(strict.port, username=USER, password_file=tmp_path / "right")
         connected(right).fire(PUSH)
-        assert right.check().endswith("but the password goes there unencrypted: set tls = true")
+        assert right.check().endswith(f"takes the connection, topic {TOPIC}")
         wrong = outputs(strict.port, username=USER, password_file=tmp_path / "wrong")
         wait_until(lambda: "it refuses the connection (not authorized)" in refusal(wrong))
         with pytest.raises(OutputError, match="refuses the connection") as caught:
             wrong.check()
         assert "wrong one" not in str(caught.value)
+
+
+def test_a_password_that_would_go_bare_to_another_machine_is_noted() -> None:
+    there = {"type": "mqtt", "host": "broker.plant", "topic": TOPIC, "username": USER, "password_file": "p"}
+    assert notes(mes=there) == [
+        "outputs.mes.password_file: the password goes to broker.plant unencrypted: set tls = true"
+    ]
+    here = [{**there, "host": host} for host in ("127.0.0.1", "::1", "localhost")]
+    for quiet in (*here, {**there, "tls": True}, {**there, "password_file": None}):
+        assert notes(mes=quiet) == []
 
 
 def test_tls_is_checked_against_the_plants_own_authority(tmp_path: Path, outputs: Callable[..., Mqtt]) -> None:

@@ -31,7 +31,7 @@ from tests.edge.outputs.opcua_server import (
     opcua_server,
     way,
 )  # fmt: skip
-from tests.edge.outputs.pushes import problems
+from tests.edge.outputs.pushes import notes, problems
 from tests.edge.outputs.servers import PUSH, free_port, talker
 
 LONG_S = 20.0
@@ -249,6 +249,18 @@ def test_a_password_is_the_files(plc: Plc, gates: Callable[..., Opcua], tmp_path
     (tmp_path / "password").write_text(PASSWORD + "\n")
     gates(plc.port, username=USER, password_file=tmp_path / "password").fire(PUSH)
     plc.wait_for([True, False])
+
+
+def test_a_password_that_may_go_bare_to_another_machine_is_noted() -> None:
+    there = {"type": "opcua", "url": "opc.tcp://PLC:4840", "node": GATE, "username": USER, "password_file": "p"}
+    assert notes(gate=there) == [
+        "outputs.gate.password_file: the password goes to plc unencrypted, unless the server itself asks for more: "
+        "name certificate_file and key_file"
+    ]
+    mine = {"certificate_file": "c", "key_file": "k"}
+    local = {"url": "opc.tcp://127.0.0.1:4840"}
+    for quiet in ({**there, **mine}, {**there, **local}, {**there, "password_file": None}):
+        assert notes(gate=quiet) == []
 
 
 def test_with_a_certificate_everything_is_encrypted_for_the_server_that_is_meant(

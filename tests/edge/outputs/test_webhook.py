@@ -20,6 +20,7 @@ from edge.errors import ConfigError, OutputError
 from edge.outputs.webhook import Webhook
 from edge.parts import typed_outputs
 from tests.edge.outputs import pushes
+from tests.edge.outputs.pushes import notes
 from tests.edge.outputs.servers import DECISION, PUSH, HttpServer, free_port, http_server, make_certificates, talker
 
 TOKEN = "a-token-that-nobody-sees"
@@ -366,8 +367,8 @@ def test_closing_ends_a_push_that_hangs(hooks: list[Webhook]) -> None:
 def test_check_reaches_the_server_without_a_push(server: HttpServer, hooks: list[Webhook], tmp_path: Path) -> None:
     (tmp_path / "token").write_text(TOKEN)
     assert hook(hooks, server.url).check() == f"{server.url} answers"
-    said = hook(hooks, server.url, token_file=tmp_path / "token").check()
-    assert said == f"{server.url} answers, but the token goes there unencrypted: write https in url"
+    said = hook(hooks, f"{server.url}?key={TOKEN}", token_file=tmp_path / "token").check()
+    assert said == f"{server.url}?… answers"
     assert [method for method, *_ in server.calls] == ["OPTIONS", "OPTIONS"]
     server.options = 405
     assert hook(hooks, server.url).check() == f"{server.url} answers"
@@ -377,6 +378,25 @@ def test_check_reaches_the_server_without_a_push(server: HttpServer, hooks: list
     server.options = 404
     with pytest.raises(OutputError, match=r"OPTIONS .*: 404 Not Found: see whether url"):
         hook(hooks, server.url).check()
+
+
+@pytest.mark.parametrize(
+    ("url", "token", "says"),
+    [
+        ("http://mes.plant/", True, ["outputs.mes.token_file: the token goes to mes.plant unencrypted: write https"]),
+        (f"http://mes/?line=3&api_key={TOKEN}", False, ["outputs.mes.url: what its query holds goes to mes unencr"]),
+        (f"https://mes/?key={TOKEN}", True, []),
+        ("http://mes/?line=3", False, []),
+        (f"http://127.0.0.1:8000/?key={TOKEN}", True, []),
+        ("http://LOCALHOST/", True, []),
+        ("http://[::1]/", True, []),
+    ],
+)
+def test_a_secret_that_would_go_bare_to_another_machine_is_noted(url: str, token: bool, says: list[str]) -> None:
+    said = notes(mes={"type": "webhook", "url": url, **({"token_file": "t"} if token else {})})
+    assert len(said) == len(says)
+    assert all(one.startswith(begins) for one, begins in zip(said, says, strict=True))
+    assert TOKEN not in str(said)
 
 
 @pytest.mark.parametrize(
