@@ -11,7 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError, create_model
 
 from edge.bounded import NotBack, within
-from edge.camera import CameraSettings
+from edge.camera import CameraSettings, redacted
 from edge.clock import Clock
 from edge.encoders import Encoder, EncoderSettings
 from edge.errors import ConfigError, SortlineError, pass_interrupt
@@ -217,12 +217,12 @@ def _no_table(key: str, value: Any) -> str:
 
 
 def _shown(key: str, value: Any) -> str:
-    """A value as a message shows it: not one that may be secret, nor a whole table."""
+    """A value as a message shows it: not one that may be secret, nor a whole table, nor all of an address."""
     tables = isinstance(value, dict) or (isinstance(value, list | tuple) and any(isinstance(v, dict) for v in value))
     if SECRET.search(key) or tables:
         return ""
     text = value.isoformat() if isinstance(value, datetime.date | datetime.time) else repr(value)
-    text = {"True": "true", "False": "false"}.get(text, text)
+    text = redacted({"True": "true", "False": "false"}.get(text, text))
     return f" = {text if len(text) <= 80 else text[:80] + '…'}"
 
 

@@ -455,3 +455,20 @@ def test_an_address_that_cannot_be_called_is_told_in_a_sentence_that_does_not_sh
     assert problems[0].startswith("outputs.mes.url ")
     assert says in problems[0]
     assert TOKEN not in problems[0]
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"url": [f"http://mes/?key={TOKEN}"]}, "outputs.mes.url = ['http://mes/?…: must be a text, in quotes"),
+        ({"timeout_ms": f"http://me:{TOKEN}@mes/"}, "outputs.mes.timeout_ms = 'http://…@mes/': must be a number"),
+    ],
+)
+def test_an_address_in_a_value_that_is_refused_is_shown_without_what_may_be_secret(
+    keys: dict[str, Any], says: str
+) -> None:
+    problems: list[str] = []
+    typed_outputs({"mes": {"type": "webhook", "url": "http://mes/", **keys}}, problems)
+    assert len(problems) == 1
+    assert problems[0].startswith(says)
+    assert TOKEN not in problems[0]
