@@ -6,6 +6,7 @@ import ssl
 import struct
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
@@ -39,6 +40,23 @@ def _is_host(text: str) -> str:
 
 Host = Annotated[str, AfterValidator(_is_host)]
 """The key that names a machine."""
+
+
+def misspelt(url: str) -> str:
+    """What keeps an address from being taken apart, without showing it; empty when nothing does."""
+    machine = url.partition("//")[2].partition("/")[0].rpartition("@")[2]
+    six = "must have its IPv6 address in brackets, as [fe80::1]:4840"
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return six if "[" in url or "]" in url else "names no machine: it has a letter that no name has"
+    try:
+        parts.port  # noqa: B018 - it is read as a number only now
+    except ValueError:
+        if machine.count(":") > 1 and "]" not in machine:
+            return six if "::" in machine else "has more than one colon after its machine's name"
+        return "is no address: its port must be a number up to 65535"
+    return ""
 
 
 def is_loopback_name(name: str) -> bool:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from edge.errors import OutputError
 from edge.files import read_secret
-from edge.hosts import can_be_host, is_loopback_name
+from edge.hosts import can_be_host, is_loopback_name, misspelt
 from edge.opcua import Node, OpcuaNode, is_node_id
 from edge.outputs import OutputSettings
 from edge.pulse import PulsedOutput
@@ -130,14 +130,12 @@ class Opcua(PulsedOutput):
 
 def _wrong_with(url: str) -> str:
     """What keeps an address from being a server's, without showing it; empty when nothing does."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "is no address: its port must be a number up to 65535"
+    if said := misspelt(url):
+        return said
+    parts = urlsplit(url)
     if parts.scheme != "opc.tcp":
         return "must begin with opc.tcp://"
-    if not can_be_host(parts.hostname or "") or port == 0 or any(map(str.isspace, url)):
+    if not can_be_host(parts.hostname or "") or parts.port == 0 or any(map(str.isspace, url)):
         return "names no machine: it is written opc.tcp://machine:4840"
     if "@" in parts.netloc:
         return "must not hold a name or password: username and password_file are keys of their own"

@@ -18,7 +18,7 @@ from edge.camera import redacted
 from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
-from edge.hosts import can_be_host, is_loopback_name, trusting
+from edge.hosts import can_be_host, is_loopback_name, misspelt, trusting
 from edge.http_client import HttpClient
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
@@ -144,15 +144,13 @@ def _wrong_with(url: str) -> str:
     """What keeps an address from being called, without showing it; empty when nothing does."""
     if not url.isascii() or not url.isprintable() or " " in url:
         return "has a character that an address cannot have: write it as % and two digits"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "is no address: its port must be a number up to 65535"
+    if said := misspelt(url):
+        return said
+    parts = urlsplit(url)
     for wrong, said in (
         (parts.scheme not in {"http", "https"}, "must begin with http:// or https://"),
         (
-            not can_be_host(parts.hostname or "") or port == 0,
+            not can_be_host(parts.hostname or "") or parts.port == 0,
             "names no machine: it is written http://machine:port/path",
         ),
         (

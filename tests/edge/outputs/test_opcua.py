@@ -356,6 +356,8 @@ def test_without_its_package_the_sentence_says_how_to_install_it(monkeypatch: py
         ({"url": "http://plc"}, "outputs.gate.url must begin with opc.tcp://"),
         ({"url": "opc.tcp://"}, "outputs.gate.url names no machine"),
         ({"url": "opc.tcp://plc:99999"}, "its port must be a number up to 65535"),
+        ({"url": "opc.tcp://[::1:4840"}, "outputs.gate.url must have its IPv6 address in brackets, as ["),
+        ({"url": "opc.tcp://plc\u2100"}, "outputs.gate.url names no machine"),
         ({"url": f"opc.tcp://me:{PASSWORD}@plc"}, "must not hold a name or password"),
         ({"password_file": "p"}, "outputs.gate.password_file needs username"),
         ({"certificate_file": "p"}, "outputs.gate.certificate_file needs key_file"),
