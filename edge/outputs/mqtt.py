@@ -57,6 +57,8 @@ class MqttSettings(OutputSettings):
     def _possible(self) -> "MqttSettings":
         if self.password_file and self.username is None:
             raise ValueError("password_file needs username")
+        if self.status_topic == self.topic:
+            raise ValueError("status_topic must not be the topic of decisions: each needs one of its own")
         if self.ca_file and not self.tls:
             raise ValueError("ca_file is not used without TLS: set tls = true")
         return self

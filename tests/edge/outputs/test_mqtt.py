@@ -386,6 +386,7 @@ def test_without_its_package_the_sentence_says_how_to_install_it(monkeypatch: py
         ({"topic": "a\0b"}, "must not have a character in it that cannot be seen"),
         ({"topic": "a" * 65_530}, "is too long for a topic"),
         ({"status_topic": "#"}, "status_topic = '#': must not have + or # in it"),
+        ({"topic": "line/3", "status_topic": "line/3"}, "outputs.mes.status_topic must not be the topic of decisions"),
         ({"qos": 2}, "qos = 2: input should be 0 or 1"),
         ({"host": "mqtt://mes"}, "host = 'mqtt://mes': must be a name or an address and no more"),
         ({"password_file": "p"}, "password_file needs username"),
