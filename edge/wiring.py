@@ -1,10 +1,12 @@
-"""What two parts of a line cannot share: the pin, coil, register or node of a diverter, a broker's client."""
+"""What two parts of a line cannot share: a wire that one of them moves, or a name that a broker knows one by."""
 
 import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
+
+ENCODER = "belt.encoder"
 
 
 def shared_wires(content: dict[str, Any]) -> list[str]:
@@ -15,28 +17,21 @@ def shared_wires(content: dict[str, Any]) -> list[str]:
         if other := users.get(wire):
             problems.append(f"{other} and {key} are both {what}: each needs one of its own")
         users.setdefault(wire, key)
-    return problems
+    return problems + [
+        f"{users[wire]} writes {what}, which {key} reads: an input needs an address of its own"
+        for key, wire, what in _read(_parts(content))
+        if wire in users
+    ]
 
 
 def _wires(content: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], str]]:
     """Of each part that has a wire to itself: its key, the wire's name, the same in words."""
-    outputs, items, lanes = (content.get(key) for key in ("outputs", "items", "lanes"))
-    tables: dict[str, Any] = {}
-    if isinstance(outputs, dict):
-        tables |= {f"outputs.{name}": table for name, table in outputs.items()}
-    if isinstance(items, dict):
-        tables["items.trigger"] = items.get("trigger")
-    if isinstance(lanes, list):
-        tables |= {f"lanes[{i}].confirm": lane.get("confirm") for i, lane in enumerate(lanes) if isinstance(lane, dict)}
-    for key, table in tables.items():
-        kind = table.get("type") if isinstance(table, dict) else None
+    for key, table in _parts(content).items():
+        kind = table.get("type")
         if kind == "gpio" and isinstance(pin := table.get("pin"), int | str):
             yield f"{key}.pin", (kind, _pin(pin)), f"pin {pin}"
         elif kind == "modbus" and key.startswith("outputs."):
-            host, address, which = _host(table.get("host")), table.get("address"), table.get("kind", "coil")
-            place = (host, table.get("port", 502), table.get("unit", 1), which, address)
-            if address is not None and all(isinstance(part, int | str) for part in place):
-                yield f"{key}.address", (kind, *place), f"{which} {address} of {host}"
+            yield from _place(f"{key}.address", table, table.get("kind", "coil"), table.get("address"))
         elif kind == "opcua" and isinstance(node := table.get("node"), str):
             with suppress(ValueError):  # told of where the key itself is looked at
                 url = urlsplit(str(table.get("url")))
@@ -46,6 +41,43 @@ def _wires(content: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, ...], str]
             host, port = _host(table.get("host")), table.get("port", 8883 if table.get("tls") is True else 1883)
             if isinstance(port, int):
                 yield f"{key}.client_id", (kind, host, port, client), f"{client} at {host}"
+
+
+def _read(parts: dict[str, dict[str, Any]]) -> Iterator[tuple[str, tuple[Any, ...], str]]:
+    """Of each part that reads a Modbus device: its key and each place that it reads; several may read the same."""
+    for key, table in parts.items():
+        if table.get("type") != "modbus" or key.startswith("outputs."):
+            continue
+        if key == ENCODER:
+            first, words = table.get("register_at"), table.get("words", 2)
+            if isinstance(first, int) and isinstance(words, int):
+                for address in range(first, first + min(words, 2)):
+                    yield from _place(f"{key}.register_at", table, table.get("kind", "holding"), address)
+        else:
+            yield from _place(f"{key}.address", table, table.get("kind", "discrete"), table.get("address"))
+
+
+def _place(key: str, table: dict[str, Any], which: Any, address: Any) -> Iterator[tuple[str, tuple[Any, ...], str]]:
+    """A bit or register of a Modbus device, if that is what a table names."""
+    host = _host(table.get("host"))
+    place = (host, table.get("port", 502), table.get("unit", 1), which, address)
+    if all(isinstance(part, int | str) for part in place):
+        yield key, ("modbus", *place), f"{which} {address} of {host}"
+
+
+def _parts(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of all outputs, photo-eyes and the encoder, by their keys."""
+    outputs, items, lanes, belt = (content.get(key) for key in ("outputs", "items", "lanes", "belt"))
+    tables: dict[str, Any] = {}
+    if isinstance(outputs, dict):
+        tables |= {f"outputs.{name}": table for name, table in outputs.items()}
+    if isinstance(items, dict):
+        tables["items.trigger"] = items.get("trigger")
+    if isinstance(lanes, list):
+        tables |= {f"lanes[{i}].confirm": lane.get("confirm") for i, lane in enumerate(lanes) if isinstance(lane, dict)}
+    if isinstance(belt, dict):
+        tables[ENCODER] = belt.get("encoder")
+    return {key: table for key, table in tables.items() if isinstance(table, dict)}
 
 
 def _host(name: Any) -> str:

@@ -74,8 +74,13 @@ class Ear:
 def problems(lanes: list[dict[str, Any]] | None = None, **outputs: dict[str, Any]) -> list[str]:
     """What is wrong with the outputs of a configuration, key by key; a key that is None is left out."""
     tables = {name: {key: value for key, value in one.items() if value is not None} for name, one in outputs.items()}
+    return refusals(content_of(lanes or [], tables))
+
+
+def refusals(content: dict[str, Any]) -> list[str]:
+    """What is wrong with a configuration, a sentence each."""
     try:
-        LineConfig.parse(_content(lanes or [], tables))
+        LineConfig.parse(content)
     except ConfigError as error:
         return [line.removeprefix("the configuration: ") for line in str(error).splitlines()]
     return []
@@ -84,10 +89,10 @@ def problems(lanes: list[dict[str, Any]] | None = None, **outputs: dict[str, Any
 def notes(**outputs: dict[str, Any]) -> list[str]:
     """What `sortline check` and the start of a line say of outputs that are told of every item."""
     tables = {name: {**one, "on": "decision", "every_item": True} for name, one in outputs.items()}
-    return LineConfig.parse(_content([], tables)).notes()
+    return LineConfig.parse(content_of([], tables)).notes()
 
 
-def _content(lanes: list[dict[str, Any]], outputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def content_of(lanes: list[dict[str, Any]], outputs: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {
         "model": {"path": "t.onnx"},
         "camera": {"source": 0},

@@ -20,7 +20,7 @@ from edge.line import CLOSE_S, Line
 from edge.outputs import Output
 from edge.pulse import LOOK_S
 from tests.edge.outputs import pushes
-from tests.edge.outputs.pushes import DECISION, Ear, opened, problems, push
+from tests.edge.outputs.pushes import DECISION, Ear, content_of, opened, problems, push, refusals
 from tests.edge.tiny_model import write_model
 
 pytest.importorskip("pymodbus", reason="pymodbus is not installed")
@@ -466,6 +466,45 @@ def test_two_outputs_on_one_coil_are_refused_with_both_their_keys() -> None:
     local = {**here, "host": "127.0.0.1"}
     assert len(problems(a=local, b={**local, "host": "localhost"})) == 1
     assert problems(a=here, b={**here, "address": 6}, c={**here, "kind": "holding"}, d={**here, "unit": 2}) == []
+
+
+PLACE = {"type": "modbus", "host": "plc"}
+
+
+@pytest.mark.parametrize(
+    ("gate", "part", "says"),
+    [
+        ({"address": 5}, {"confirm": {"address": 5, "kind": "coil"}}, "coil 5 of plc, which lanes[0].confirm.address"),
+        ({"address": 5}, {"trigger": {"address": 5, "kind": "coil", "host": "PLC", "port": 502}}, "items.trigger.addr"),
+        (
+            {"address": 8, "kind": "holding"}, {"trigger": {"address": 8, "kind": "holding", "bit": 3}},
+            "holding 8 of plc, which items.trigger.address reads: an input needs an address of its own",
+        ),
+        ({"address": 7, "kind": "holding"}, {"encoder": {"register_at": 6}}, "which belt.encoder.register_at reads"),
+        ({"address": 6, "kind": "holding"}, {"encoder": {"register_at": 6, "words": 1}}, "which belt.encoder.regist"),
+        ({"address": 5}, {"confirm": {"address": 5}}, ""),
+        ({"address": 5}, {"confirm": {"address": 6, "kind": "coil"}}, ""),
+        ({"address": 5}, {"trigger": {"address": 5, "kind": "coil", "unit": 2}}, ""),
+        ({"address": 7, "kind": "holding"}, {"encoder": {"register_at": 6, "words": 1}}, ""),
+        ({"address": 6, "kind": "holding"}, {"encoder": {"register_at": 6, "kind": "input"}}, ""),
+        ({"address": 5}, {"trigger": {"address": 9, "kind": "coil"}, "confirm": {"address": 9, "kind": "coil"}}, ""),
+    ],
+)  # fmt: skip
+def test_an_output_that_writes_what_an_input_reads_is_refused_with_both_their_keys(
+    gate: dict[str, Any], part: dict[str, Any], says: str
+) -> None:
+    lane = {"name": "good", "classes": ["bolt"], "output": "gate", "distance_mm": 400}
+    if "confirm" in part:
+        lane["confirm"] = {**PLACE, "distance_mm": 500, **part["confirm"]}
+    content = content_of([lane], {"gate": {**PLACE, **gate}})
+    if "trigger" in part:
+        eye = {**PLACE, "position_mm": -50, "length_mm": 30, **part["trigger"]}
+        content["items"] = {"mode": "trigger", "trigger": eye}
+    if "encoder" in part:
+        content["belt"]["encoder"] = {**PLACE, "counts_per_mm": 1, **part["encoder"]}
+    said = refusals(content)
+    assert len(said) == bool(says)
+    assert all(one.startswith("outputs.gate.address writes ") and says in one for one in said)
 
 
 def test_without_pymodbus_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
