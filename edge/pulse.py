@@ -56,6 +56,7 @@ class PulsedOutput(Output):
         self._try_at, self._alive_at, self._doubt_until = -inf, 0.0, 0.0
         self._begun = self._closing = self._closed = False
         self._stray = False  # whether it was found out although nobody pushes
+        self._slipped = self._deaf = False  # whether what it was last told went unheard, and whether that has been told
         self._report: Report | None = None
         self._troubles: dict[str, tuple[str, str]] = {}
         self._why = ""
@@ -233,7 +234,8 @@ class PulsedOutput(Output):
         """When the other side is told next what holds anyway."""
         if not self._begun:
             return inf
-        return self._alive_at + (RETRY_S if now < self._doubt_until else self._alive_s)
+        hurried = self._deaf or now < self._doubt_until
+        return self._alive_at + (min(RETRY_S, self._alive_s) if hurried else self._alive_s)
 
     def _reached(self) -> bool:
         """Reaches the other side, and sees what stands out there although nobody pushes."""
@@ -260,7 +262,8 @@ class PulsedOutput(Output):
             self._ready, self._why, self._try_at = True, "", -inf
             self._take_in_stray()
             self._changed.notify_all()
-            self._is_well("output_unreachable", "is reached again")
+            if not self._deaf:
+                self._is_well("output_unreachable", "is reached again")
         else:
             self._why = str(failed)
             self._is_ill("output_unreachable", self._why, "tried again until it is; nothing is pushed meanwhile")
@@ -288,7 +291,18 @@ class PulsedOutput(Output):
         try:
             self._keep_alive(now + self._answer_s)
         except OutputError as error:
-            self._ready, self._why = False, str(error)
+            if lost := self._is_lost():
+                self._ready, self._why = False, str(error)
+            # What was lost with its connection may be heard on the next one; a refusal stays one.
+            if self._slipped or not lost:
+                self._deaf = True
+                action = "told again until it takes it; pushes are tried meanwhile"
+                self._is_ill("output_unreachable", str(error), action)
+            self._slipped = True
+        else:
+            if self._deaf:
+                self._is_well("output_unreachable", "takes again what it is told")
+            self._slipped = self._deaf = False
 
     def _is_ill(self, name: str, cause: str, action: str) -> None:
         if name not in self._troubles:

@@ -468,6 +468,52 @@ def test_two_outputs_on_one_coil_are_refused_with_both_their_keys() -> None:
     assert problems(a=here, b={**here, "address": 6}, c={**here, "kind": "holding"}, d={**here, "unit": 2}) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        (ExcCodes.DEVICE_BUSY, "it is busy (Modbus exception 6)"),
+        (ExcCodes.DEVICE_FAILURE, "it failed (Modbus exception 4)"),
+    ],
+)
+def test_a_plc_that_answers_but_refuses_what_keeps_it_awake_is_told_of_at_once_and_once(
+    code: ExcCodes, why: str
+) -> None:
+    with serving(Plc()) as plc, listened_to(plc, alive_ms=5) as (output, ear):
+        refused = threading.Semaphore(0)
+
+        def refuse(value: int) -> ExcCodes:
+            refused.release()
+            return code
+
+        plc.refuse = refuse
+        assert ear.wait_for("output_unreachable") == f"127.0.0.1:{plc.port}: address 5: {why}"
+        assert all(refused.acquire(timeout=10) for _ in range(5)), "it is told again and again"
+        plc.refuse = lambda value: None
+        ear.wait_for("output_unreachable", recovered=True)
+        output.fire(push(0.001))
+        assert [(name, over) for name, _, over in ear.told] == [
+            ("output_unreachable", False), ("output_unreachable", True)
+        ]  # fmt: skip
+
+
+def test_a_plc_that_answers_questions_and_no_write_that_keeps_it_awake_is_told_of() -> None:
+    with serving(Plc()) as plc, listened_to(plc, alive_ms=5, timeout_ms=400) as (_, ear):
+        plc.holds = lambda value: value is not None
+        assert "did not answer within" in ear.wait_for("output_unreachable")
+        plc.holds = lambda value: False
+        ear.wait_for("output_unreachable", recovered=True)
+
+
+def test_a_connection_that_was_lost_at_what_keeps_it_awake_is_no_incident_where_the_next_one_hears_it() -> None:
+    with serving(Plc()) as plc, listened_to(plc, alive_ms=5, timeout_ms=1000) as (_, ear):
+        asked = plc.reads
+        plc.holds = lambda value: value is not None and plc.reads == asked
+        plc.wait_for_reads(1)
+        plc.wait_for_writes(len(plc.writes) + 5)
+        assert plc.held == 1
+        assert ear.told == []
+
+
 PLACE = {"type": "modbus", "host": "plc"}
 
 
