@@ -104,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
 
     predict = command("predict", _predict, "classify pictures: a JSON line each", "sortline predict parts.onnx a.jpg")
     predict.add_argument("model", type=Path, metavar="MODEL.onnx")
-    predict.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
+    predict.add_argument(
+        "pictures", type=_picture, nargs="+", metavar="PICTURE", help="a file; - is one from standard input"
+    )
     predict.add_argument(
         "--provider", default="auto", help="auto, cpu, openvino, cuda, tensorrt, coreml (default: auto)"
     )
@@ -257,7 +259,7 @@ def _predict(options: argparse.Namespace) -> int:
     import cv2
 
     from edge.model import Classifier, answer
-    from edge.picture import read_bytes
+    from edge.picture import PIPED, read_bytes, read_piped
     from edge.web.pictures import classify_files
 
     cv2.setNumThreads(1)
@@ -266,14 +268,15 @@ def _predict(options: argparse.Namespace) -> int:
     for path in options.pictures:
         start = perf_counter()
         try:
-            prediction = classify_files(classifier, [(str(path), read_bytes(path))])[0]
+            data = read_bytes(path) if path else read_piped()
+            prediction = classify_files(classifier, [(str(path or PIPED), data)])[0]
         except PictureError as error:
             print(plain(f"sortline: {error}"), file=sys.stderr)
             status = 2
             continue
         threshold = classifier.card.thresholds.get(prediction.label, 0.0)
         found = answer(prediction, classifier, None, threshold, perf_counter() - start)
-        print(json.dumps({"file": str(path), **found}), flush=True)
+        print(json.dumps({"file": str(path or "-"), **found}), flush=True)
     return status
 
 
@@ -317,6 +320,11 @@ def _writable(path: Path | None, option: str) -> None:
         check_writable(path)
     except OSError as error:
         raise ConfigError(f"{option} {path}: cannot be written ({error.strerror})") from None
+
+
+def _picture(text: str) -> Path | None:
+    """None is standard input; a file of that name is written ./-"""
+    return None if text == "-" else Path(text)
 
 
 def _seconds(text: str) -> float:

@@ -1,6 +1,7 @@
 """Bytes and files to pictures: the one decoder of training, the line and the web side."""
 
 import struct
+import sys
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ from edge.files import read_file
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 MOST_BYTES = 500_000_000  # no picture of a camera is larger: uncompressed, 80 megapixels at 16 bit
+PIPED = "standard input"
 TIFF = (b"II*\0", b"MM\0*")
 _PHOTOMETRIC = 262  # TIFF 6.0's PhotometricInterpretation, and those that OpenCV takes for RGB
 _LAB = frozenset({8, 9, 10})
@@ -69,6 +71,19 @@ def read_bytes(path: str | Path) -> bytes:
         raise PictureError(f"{path}: no such file") from None
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_piped() -> bytes:
+    """The bytes of a picture on standard input, until it ends; raises PictureError when there is no end to it."""
+    if sys.stdin is None:
+        raise PictureError(f"{PIPED}: is closed")
+    try:
+        data = sys.stdin.buffer.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise PictureError(f"{PIPED}: cannot be read ({error.strerror})") from None
+    if len(data) > MOST_BYTES:
+        raise PictureError(f"{PIPED}: cannot be read (it is larger than {MOST_BYTES / 1e6:g} MB)")
+    return data
 
 
 def read_picture(path: str | Path) -> np.ndarray:

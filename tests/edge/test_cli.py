@@ -1,6 +1,7 @@
 """The command as a person or a script calls it: what it prints, what it writes, how it exits."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -93,6 +94,30 @@ def test_predict_names_a_wrong_picture_answers_the_others_and_exits_2(model: Pat
     assert len(done.stdout.splitlines()) == 1
     assert "bad.jpg: is not a picture" in done.stderr
     assert "none.jpg: no such file" in done.stderr
+
+
+def test_predict_takes_a_picture_from_a_pipe_and_a_file_that_is_called_as_it(model: Path, tmp_path: Path) -> None:
+    def predicted(data: bytes, *words: str) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "edge.cli", "predict", str(model), *words]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            command, input=data, capture_output=True, timeout=120, cwd=tmp_path, env=environment, check=False
+        )
+
+    pictures = {
+        name: cv2.imencode(".png", np.full((40, 60, 3), colour, np.uint8))[1].tobytes()
+        for name, colour in (("blue", (220, 70, 40)), ("red", (40, 40, 220)))
+    }
+    (tmp_path / "-").write_bytes(pictures["blue"])
+    done = predicted(pictures["red"], "-", "./-")
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(text) for text in done.stdout.splitlines()]
+    assert [(one["file"], one["class"]) for one in answers] == [("-", "red"), ("-", "blue")]
+    for data, says in ((b"", "is empty (0 bytes)"), (b"no picture", "is not a picture that can be decoded")):
+        done = predicted(data, "-")
+        assert done.returncode == 2
+        assert done.stderr.decode().startswith(f"sortline: standard input: {says}")
+    assert "- is one from standard input" in " ".join(sortline("predict", "--help").stdout.split())
 
 
 def test_run_sorts_the_simulated_belt_and_writes_its_summary_and_decisions(model: Path, tmp_path: Path) -> None:

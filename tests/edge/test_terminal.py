@@ -1,5 +1,6 @@
 """Where words and results cannot go: a full disk under the output, a file that is none, a person who has had enough."""
 
+import io
 import json
 import os
 import resource
@@ -18,7 +19,7 @@ from edge.config import LineConfig, WebSettings
 from edge.errors import ConfigError, ModelError, PictureError, WebError
 from edge.files import write_whole
 from edge.model import Classifier
-from edge.picture import read_bytes
+from edge.picture import read_bytes, read_piped
 from edge.web.listen import listen, token_for
 from tests.edge.tiny_model import write_model
 
@@ -169,6 +170,13 @@ def test_a_device_that_never_ends_or_a_pipe_that_never_begins_is_no_model_and_no
     monkeypatch.setattr("edge.picture.MOST_BYTES", 2000)
     with pytest.raises(PictureError, match=r"huge\.jpg: cannot be read \(it is larger than 0\.002 MB\)"):
         read_bytes(tmp_path / "huge.jpg")
+    for stdin, says in (
+        (io.TextIOWrapper(io.BytesIO(bytes(2001))), r"cannot be read \(it is larger than 0\.002 MB\)"),
+        (None, "is closed"),
+    ):
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(PictureError, match=f"^standard input: {says}$"):
+            read_piped()
 
 
 ASKS = """
