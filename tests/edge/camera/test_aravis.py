@@ -1,5 +1,6 @@
 """GigE Vision, against Aravis' own fake camera (apt-get install aravis-tools gir1.2-aravis-0.8 python3-gi)."""
 
+import fcntl
 import importlib
 import shutil
 import signal
@@ -39,7 +40,25 @@ def bindings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def fake(bindings: None) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+def turn() -> Iterator[None]:
+    """The suites of one machine take turns: GigE Vision knows one port, and the fake one address of the interface.
+
+    What they lock is the program itself, which each of them may read.
+    """
+    with Path(str(shutil.which(FAKE))).open("rb") as program:
+        until = time.monotonic() + 120
+        while True:
+            try:
+                fcntl.flock(program, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                assert time.monotonic() < until, "another suite has the fake camera and does not come back"
+                time.sleep(0.02)
+        yield
+
+
+@pytest.fixture
+def fake(bindings: None, turn: None) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
     """Starts the fake camera on the loopback address."""
     started: list[subprocess.Popen[bytes]] = []
 
