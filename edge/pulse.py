@@ -199,13 +199,19 @@ class PulsedOutput(Output):
     def _run(self) -> None:
         """In the output's own thread, which holds the lock except where it waits, or connects."""
         ask_for_real_time(49)
+        stumbled = False
         with self._changed:
             while not self._closing:
                 try:
                     self._step()
                 except Exception as error:  # the outermost loop: without it nothing would come back to rest
                     self._is_ill("output_unreachable", f"{type(error).__name__}: {error}", "tried again")
+                    stumbled = True
                     self._changed.wait(RETRY_S)
+                else:
+                    if stumbled and self._ready and not self._deaf:
+                        stumbled = False
+                        self._is_well("output_unreachable", "goes on")
 
     def _step(self) -> None:
         """What is due now, one thing at a time; else sleeps until the next."""

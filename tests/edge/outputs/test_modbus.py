@@ -468,6 +468,25 @@ def test_two_outputs_on_one_coil_are_refused_with_both_their_keys() -> None:
     assert problems(a=here, b={**here, "address": 6}, c={**here, "kind": "holding"}, d={**here, "unit": 2}) == []
 
 
+def test_an_error_that_nobody_thought_of_is_told_and_is_over_when_the_output_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving(Plc()) as plc, listened_to(plc) as (output, ear):
+        set_back, failed = output._set_back, threading.Event()  # type: ignore[attr-defined]
+
+        def once(until: float) -> None:
+            if not failed.is_set():
+                failed.set()
+                raise ZeroDivisionError("nobody thought of this")
+            set_back(until)
+
+        monkeypatch.setattr(output, "_set_back", once)
+        output.fire(push(0.001))
+        assert ear.wait_for("output_unreachable") == "ZeroDivisionError: nobody thought of this"
+        ear.wait_for("output_unreachable", recovered=True)
+        assert plc.wait_for_writes(2) == [OUT, REST]
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [
