@@ -1,20 +1,25 @@
 """What outputs tell of themselves between their pushes: incidents, and what is not well until they say that it is."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from edge.herald import Tell
 from edge.outputs import Output, Report
 
+REASONS = 20  # of one trouble are kept apart
+
 
 class Ailments:
     """Hears every output, from whichever thread it speaks, and tells on.
 
-    back(name) is called when an output is reached again.
+    back(name) is called when an output is reached again. An output that goes on being unwell for another reason than
+    before tells again: the newest reason is the one that lasts, and each is an incident once, until all is over.
     """
 
     def __init__(self, outputs: Mapping[str, Output], tell: Tell, back: Callable[[str], object]) -> None:
         self._tell, self._back = tell, back
         self._lasting: dict[tuple[str, str], str] = {}
+        self._known: dict[tuple[str, str], deque[str]] = {}
         for name, output in outputs.items():
             output.report_to(self._report_of(name))
 
@@ -25,12 +30,17 @@ class Ailments:
     def _report_of(self, output: str) -> Report:
         def report(name: str, cause: str, action: str, *, recovered: bool = False) -> None:
             cause = f"outputs.{output}: {cause}"
+            known = self._known.setdefault((output, name), deque(maxlen=REASONS))
             if recovered:
                 self._lasting.pop((output, name), None)
+                known.clear()
                 if name == "output_unreachable":
                     self._back(output)
             else:
                 self._lasting[output, name] = cause
+                if cause in known:
+                    return
+                known.append(cause)
             self._tell(name, "output", cause, action, recovered=recovered)
 
         return report

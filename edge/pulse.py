@@ -289,6 +289,8 @@ class PulsedOutput(Output):
             self._is_well("diverter_out", "its diverter is back at rest")
 
     def _stays_out(self, error: OutputError) -> None:
+        if "diverter_out" in self._troubles:
+            return  # it is the same blade for whatever reason
         cause = f"{error}: its diverter was told to push, and nobody knows it back at rest"
         self._is_ill("diverter_out", cause, "tried again until it is back; what passes it goes into its lane")
 
@@ -311,7 +313,7 @@ class PulsedOutput(Output):
             self._slipped = self._deaf = False
 
     def _is_ill(self, name: str, cause: str, action: str) -> None:
-        if name not in self._troubles:
+        if self._troubles.get(name) != (cause, action):
             self._troubles[name] = cause, action
             if self._report:
                 self._report(name, cause, action)

@@ -44,7 +44,7 @@ class OutputSettings(Settings):
 
 class Report(Protocol):
     """How an output tells, from any thread, of what happens between its pushes: an incident's name, what happened,
-    and what is done about it. recovered says that it is over."""
+    and what is done about it. It is told again when the reason becomes another. recovered says that it is over."""
 
     def __call__(self, name: str, cause: str, action: str, *, recovered: bool = False) -> None: ...
 

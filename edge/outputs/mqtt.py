@@ -134,7 +134,7 @@ class Mqtt(Output):
         """In the link's thread: the connection is there, or why it is not, again and again."""
         with self._telling:
             before, self._why = self._why, why
-            if bool(before) != bool(why):
+            if before != why:
                 self._tell()
 
     def _tell(self) -> None:

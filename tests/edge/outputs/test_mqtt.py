@@ -21,7 +21,7 @@ from edge.outputs.mqtt import Mqtt
 from edge.parts import typed_outputs
 from tests.edge.outputs import pushes
 from tests.edge.outputs.broker import PASSWORD, USER, Broker, Listener, broker, listening
-from tests.edge.outputs.pushes import notes, problems
+from tests.edge.outputs.pushes import Ear, notes, problems
 from tests.edge.outputs.servers import DECISION, PUSH, free_port, http_server, make_certificates, talker
 
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
@@ -144,7 +144,7 @@ def test_a_broker_that_is_away_costs_the_pushes_meanwhile_and_none_of_them_comes
             assert heard.of(STATUS)[-1] == b"online"
 
 
-def test_a_broker_that_goes_and_comes_is_told_once_each(here: Broker, outputs: Callable[..., Mqtt]) -> None:
+def test_a_broker_that_goes_and_comes_is_told_once_for_each_reason(here: Broker, outputs: Callable[..., Mqtt]) -> None:
     told: list[tuple[str, str, bool]] = []
 
     def report(name: str, cause: str, action: str, *, recovered: bool = False) -> None:
@@ -157,10 +157,11 @@ def test_a_broker_that_goes_and_comes_is_told_once_each(here: Broker, outputs: C
     wait_until(lambda: "nothing listens there" in refusal(output))
     here.start()
     connected(output)
-    wait_until(lambda: len(told) == 2)
+    wait_until(lambda: told[-1][-1])
     at = f"127.0.0.1:{here.port}"
     assert told == [
         ("output_unreachable", f"{at}: the connection was lost", False),
+        ("output_unreachable", f"{at}: nothing listens there", False),
         ("output_unreachable", f"{at} is reached again", True),
     ]
     late: list[str] = []
@@ -307,6 +308,25 @@ def test_tls_is_checked_against_the_plants_own_authority(tmp_path: Path, outputs
         ConfigError, match=r"outputs.mes.ca_file .*none.pem: cannot be used \(it holds no certificate\)"
     ):
         outputs(1, tls=True, ca_file=tmp_path / "none.pem")
+
+
+def test_a_broker_that_comes_back_as_a_stranger_is_told_of_while_decisions_wait(
+    tmp_path: Path, outputs: Callable[..., Mqtt]
+) -> None:
+    made = make_certificates(tmp_path)
+    (tmp_path / "other").mkdir()
+    with broker(tmp_path, tls=made) as safe:
+        output = connected(outputs(safe.port, tls=True, ca_file=made.ca, on="decision"))
+        ear = Ear(output)
+        safe.stop()
+        ear.wait_for("output_unreachable")
+        safe.tls = make_certificates(tmp_path / "other")
+        safe.start()
+        wait_until(lambda: "its certificate is not trusted" in ear.told[-1][1])
+        safe.stop()
+        safe.tls = made
+        safe.start()
+        ear.wait_for("output_unreachable", recovered=True)
 
 
 def hangs(connection: socket.socket, over: threading.Event) -> None:

@@ -31,7 +31,7 @@ from tests.edge.outputs.opcua_server import (
     opcua_server,
     way,
 )  # fmt: skip
-from tests.edge.outputs.pushes import notes, problems
+from tests.edge.outputs.pushes import Ear, notes, problems
 from tests.edge.outputs.servers import PUSH, free_port, talker
 
 LONG_S = 20.0
@@ -145,6 +145,18 @@ def test_a_lost_session_is_told_regained_and_pushes_are_made_again(
     wait_until(lambda: ("output_unreachable", True) in reports.heard)
     gate.fire(PUSH)
     plc.wait_for([True, False])
+
+
+def test_why_a_server_is_not_reached_is_told_anew_when_it_changes_though_nobody_pushes(
+    lane: Way, gates: Callable[..., Opcua]
+) -> None:
+    ear = Ear(gates(lane.port, connect_timeout_ms=300))
+    lane.shut = True
+    lane.cut()
+    assert "no answer" not in ear.wait_for("output_unreachable")
+    lane.flows.clear()
+    lane.shut = False
+    wait_until(lambda: "no answer within 300 ms" in ear.told[-1][1])
 
 
 def test_a_gate_that_cannot_be_brought_back_is_told_loudly_and_brought_back_when_it_can(
