@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from edge.bounded import begun
 from edge.errors import OutputError
-from edge.hosts import why_silent
+from edge.hosts import why_no_tls, why_silent
 
 # What an answer says after its status is read before the next question, for so long and so far, or the connection is
 # given up. Not at once: many servers send it apart, when what was before it has its receipt (Nagle's algorithm),
@@ -107,7 +107,7 @@ class HttpClient:
                     raise OutputError("the output is closed") from None
                 if isinstance(error, TimeoutError) and monotonic() < until:
                     raise OutputError("it was not reached before the item's place went by") from None
-                raise OutputError(_said(error, timeout_s)) from None
+                raise OutputError(_said(error, timeout_s, self._host)) from None
             finally:
                 if self._closed:
                     self._drop()
@@ -218,12 +218,10 @@ def _rest(until: float) -> float:
     return rest
 
 
-def _said(error: Exception, timeout_s: float) -> str:
+def _said(error: Exception, timeout_s: float, host: str) -> str:
     """Why there is no answer, in words; nothing that the server wrote is among them."""
     if isinstance(error, ssl.SSLError) and not isinstance(error, TimeoutError):
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({error.verify_message})"
-        return f"no TLS connection ({error.reason or 'it does not speak TLS'})"
+        return why_no_tls(error, host, "url")
     if isinstance(error, HTTPException) and not isinstance(error, OSError):
         return "it does not answer in HTTP"
     return why_silent(error, timeout_s, "it hung up without an answer")

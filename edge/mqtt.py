@@ -16,12 +16,28 @@ from time import monotonic
 from typing import Any
 
 from edge.errors import ConfigError, OutputError
-from edge.hosts import AT_ONCE, why_silent
+from edge.hosts import AT_ONCE, why_no_tls, why_silent
 from edge.priority import ask_for_real_time
 
 KEEPALIVE_S = 10  # a broker takes a line for dead after half as much again without a word (MQTT 3.1.1, 3.1.2.10)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between two tries to connect; each is twice the one before
 LOOK_S = 0.05  # whoever waits looks so often whether the connection is there yet
+NOT_LET_IN = {134, 135}  # bad user name or password, not authorized (MQTT 5, 2.4)
+
+
+class _Tls(ssl.SSLSocket):
+    """Keeps why the other side ended it: from TLS 1.3 on that is heard after the handshake, where paho drops it."""
+
+    refusal: ssl.SSLError | None = None
+
+    def recv(self, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return super().recv(*args, **kwargs)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            self.refusal = error
+            raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +84,8 @@ class MqttLink:
         self.address, self._client_id, self._online, self._offline, self._most = (
             address, client_id, online, offline, most,
         )  # fmt: skip
+        if address.tls:
+            address.tls.sslsocket_class = _Tls
         self.on_change: Callable[[str], None] = lambda why: None
         self._lock = threading.Lock()
         self._client: Any = None
@@ -239,15 +257,19 @@ class MqttLink:
             # What the other machine does not acknowledge is thrown away with the connection (tcp(7)), not sent late.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(int(address.timeout_s * 1e3), 1))
         except OSError as error:
-            raise OutputError(f"{address}: {_said(error, address.timeout_s)}") from None
+            raise OutputError(f"{address}: {_said(error, address)}") from None
         until = monotonic() + address.timeout_s
         while not said:
             if client.loop(LOOK_S) != self._paho.MQTT_ERR_SUCCESS and not said:
-                raise OutputError(f"{address}: it hung up, as what is no MQTT broker does, or one that wants TLS")
+                if refusal := getattr(sock, "refusal", None):
+                    raise OutputError(f"{address}: {_said(refusal, address)}")
+                wants = "asks for a certificate of the line's own" if address.tls else "wants TLS (tls = true)"
+                raise OutputError(f"{address}: it hung up, as what is no MQTT broker does, or one that {wants}")
             if monotonic() > until:
                 raise OutputError(f"{address}: no answer within {address.timeout_s * 1e3:g} ms")
         if said[0].is_failure:
-            raise OutputError(f"{address}: it refuses the connection ({str(said[0]).lower()})")
+            mend = "; see username and password_file" if said[0].value in NOT_LET_IN else ""
+            raise OutputError(f"{address}: it refuses the connection ({str(said[0]).lower()}){mend}")
 
 
 def _arrived(info: Any) -> bool:
@@ -266,10 +288,9 @@ def _abandon(client: Any) -> None:
     client.on_connect = client.on_socket_register_write = None
 
 
-def _said(error: OSError, timeout_s: float) -> str:
+def _said(error: OSError, address: Address) -> str:
     """Why there is no connection, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}); name its authority's file in ca_file"
     if isinstance(error, ssl.SSLError) and not isinstance(error, TimeoutError):
-        return "it does not speak TLS"
-    return why_silent(error, timeout_s, "it hung up")
+        return why_no_tls(error, address.host, "host")
+    hung_up = "it hung up, as a broker does that does not speak TLS at this port" if address.tls else "it hung up"
+    return why_silent(error, address.timeout_s, hung_up)

@@ -125,8 +125,7 @@ class Webhook(Output):
         try:
             answer = self._client.ask(method, {**self._headers, **headers}, body, timeout_s, leave_s)
         except OutputError as error:
-            mend = "; name its authority's file in ca_file" if "certificate" in str(error) else ""
-            raise OutputError(f"{method} {self._shown}: {error}{mend}") from None
+            raise OutputError(f"{method} {self._shown}: {error}") from None
         return answer.status, dict(answer.headers)
 
     def _signed(self, message: str, body: bytes) -> dict[str, str]:

@@ -28,6 +28,7 @@ class Broker:
     port: int
     password: bool = False
     tls: Certificates | None = None
+    strict: bool = False
     process: Any = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -38,6 +39,8 @@ class Broker:
             lines.append(f"password_file {self.folder / 'users'}")
         if self.tls:
             lines += [f"certfile {self.tls.certificate}", f"keyfile {self.tls.key}"]
+            if self.strict:  # it takes only who shows a certificate of the same authority
+                lines += [f"cafile {self.tls.ca}", "require_certificate true"]
         config = self.folder / f"{self.port}.conf"
         config.write_text("\n".join(lines) + "\n")
         self.process = subprocess.Popen(

@@ -138,21 +138,32 @@ class Certificates:
     key: Path
 
     @property
+    def strict(self) -> ssl.SSLContext:
+        """Of a server that takes only who shows a certificate of the same authority."""
+        context = self.server
+        context.load_verify_locations(self.ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.maximum_version = ssl.TLSVersion.TLSv1_2  # later ones refuse only what is said after the handshake
+        return context
+
+    @property
     def server(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
 
 
-def make_certificates(folder: Path) -> Certificates:
+def make_certificates(folder: Path, host: str = "127.0.0.1", days: tuple[int, int] = (-1, 1)) -> Certificates:
+    """For a server at an address or of a name; days are from when to when it is valid, counted from now."""
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     keys = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the plant")])
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mes")])
-    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    for path, key, subject, extension in (
-        (made.ca, keys[0], ca_name, x509.BasicConstraints(ca=True, path_length=None)),
-        (made.certificate, keys[1], name, here),
+    is_address = host[0].isdigit()
+    called = x509.IPAddress(ipaddress.ip_address(host)) if is_address else x509.DNSName(host)
+    for path, key, subject, extension, (begins, ends) in (
+        (made.ca, keys[0], ca_name, x509.BasicConstraints(ca=True, path_length=None), (-30, 30)),
+        (made.certificate, keys[1], name, x509.SubjectAlternativeName([called]), days),
     ):
         now = datetime.datetime.now(datetime.UTC)
         certificate = (
@@ -161,8 +172,8 @@ def make_certificates(folder: Path) -> Certificates:
             .issuer_name(ca_name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now + datetime.timedelta(days=begins))
+            .not_valid_after(now + datetime.timedelta(days=ends))
             .add_extension(extension, critical=path == made.ca)
             .sign(keys[0], hashes.SHA256())
         )

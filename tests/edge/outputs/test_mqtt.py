@@ -274,6 +274,7 @@ def test_a_password_is_the_files_and_a_wrong_one_is_told(tmp_path: Path, outputs
         assert right.check().endswith(f"takes the connection, topic {TOPIC}")
         wrong = outputs(strict.port, username=USER, password_file=tmp_path / "wrong")
         wait_until(lambda: "it refuses the connection (not authorized)" in refusal(wrong))
+        assert refusal(wrong).endswith("; see username and password_file")
         with pytest.raises(OutputError, match="refuses the connection") as caught:
             wrong.check()
         assert "wrong one" not in str(caught.value)
@@ -308,6 +309,36 @@ def test_tls_is_checked_against_the_plants_own_authority(tmp_path: Path, outputs
         ConfigError, match=r"outputs.mes.ca_file .*none.pem: cannot be used \(it holds no certificate\)"
     ):
         outputs(1, tls=True, ca_file=tmp_path / "none.pem")
+
+
+@pytest.mark.parametrize(
+    ("certificate", "says"),
+    [
+        ({"days": (-3, -1)}, "its certificate has expired: it needs a new one there, unless the clock of this machine"),
+        ({"days": (1, 3)}, "its certificate is not valid yet: see whether the clocks of both machines are right"),
+        ({"host": "broker.plant"}, "its certificate is not for 127.0.0.1: write a name or address that it is for in h"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_is_told_with_its_mend(
+    tmp_path: Path, outputs: Callable[..., Mqtt], certificate: dict[str, Any], says: str
+) -> None:
+    made = make_certificates(tmp_path, **certificate)
+    with broker(tmp_path, tls=made) as safe, pytest.raises(OutputError) as caught:
+        outputs(safe.port, begin=False, tls=True, ca_file=made.ca).check()
+    assert str(caught.value).startswith(f"127.0.0.1:{safe.port}: {says}")
+
+
+def test_a_broker_that_asks_for_a_certificate_of_the_lines_own_and_one_without_tls_are_told_apart(
+    tmp_path: Path, outputs: Callable[..., Mqtt]
+) -> None:
+    made = make_certificates(tmp_path)
+    with broker(tmp_path, tls=made, strict=True) as strict, broker(tmp_path) as bare:
+        with pytest.raises(OutputError, match="asks for a certificate of the line's own"):
+            outputs(strict.port, begin=False, tls=True, ca_file=made.ca).check()
+        with pytest.raises(OutputError, match="it hung up, as a broker does that does not speak TLS at this port"):
+            outputs(bare.port, begin=False, tls=True, ca_file=made.ca).check()
+        with pytest.raises(OutputError, match=r"or one that wants TLS \(tls = true\)"):
+            outputs(strict.port, begin=False).check()
 
 
 def test_a_broker_that_comes_back_as_a_stranger_is_told_of_while_decisions_wait(

@@ -5,8 +5,10 @@ import hashlib
 import hmac
 import json
 import socket
+import ssl
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -21,7 +23,16 @@ from edge.outputs.webhook import Webhook
 from edge.parts import typed_outputs
 from tests.edge.outputs import pushes
 from tests.edge.outputs.pushes import notes
-from tests.edge.outputs.servers import DECISION, PUSH, HttpServer, free_port, http_server, make_certificates, talker
+from tests.edge.outputs.servers import (
+    DECISION,
+    PUSH,
+    Certificates,
+    HttpServer,
+    free_port,
+    http_server,
+    make_certificates,
+    talker,
+)  # fmt: skip
 
 TOKEN = "a-token-that-nobody-sees"
 ABOUT = {"run_started_utc": "2026-01-01T00:00:00Z", "model_sha256": "ab"}
@@ -310,9 +321,53 @@ def test_tls_is_checked_against_the_plants_own_authority(hooks: list[Webhook], t
             assert said.endswith("name its authority's file in ca_file")
         assert len(server.calls) == 3
     with http_server() as bare:
-        assert "no TLS connection" in refusal(hook(hooks, bare.url.replace("http:", "https:")))
+        assert "it does not speak TLS at this port" in refusal(hook(hooks, bare.url.replace("http:", "https:")))
     with talker(hangs) as port:
         assert "no answer within 150 ms" in refusal(hook(hooks, f"https://127.0.0.1:{port}/", timeout_ms=150))
+
+
+def old(made: Certificates) -> ssl.SSLContext:
+    """Of a server that speaks no TLS newer than 1.1."""
+    context = made.server
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    return context
+
+
+@pytest.mark.parametrize(
+    ("certificate", "tls", "says"),
+    [
+        ({"days": (-3, -1)}, None, "its certificate has expired: it needs a new one there, unless the clock of this"),
+        ({"days": (1, 3)}, None, "its certificate is not valid yet: see whether the clocks of both machines are right"),
+        ({"host": "mes.plant"}, None, "its certificate is not for 127.0.0.1: write a name or address that it is for i"),
+        ({}, old, "it speaks a TLS older than 1.2, which is not safe: let it speak 1.2"),
+        ({}, lambda made: made.strict, "a certificate of the line's own"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate_or_with_tls_is_told_with_its_mend(
+    hooks: list[Webhook], tmp_path: Path, certificate: dict[str, Any], tls: Any, says: str
+) -> None:
+    made = make_certificates(tmp_path, **certificate)
+
+    def talk(connection: socket.socket, over: threading.Event) -> None:
+        with (tls(made) if tls else made.server).wrap_socket(connection, server_side=True) as spoken:
+            request(spoken)
+
+    with talker(talk) as port:
+        said = refusal(hook(hooks, f"https://127.0.0.1:{port}/", ca_file=made.ca))
+        assert says in said
+        assert said.startswith(f"POST https://127.0.0.1:{port}/: it")
+        assert "ca_file" not in said
+
+
+def test_an_authority_may_be_as_windows_exports_it(hooks: list[Webhook], tmp_path: Path) -> None:
+    made = make_certificates(tmp_path)
+    (tmp_path / "ca.cer").write_bytes(ssl.PEM_cert_to_DER_cert(made.ca.read_text()))
+    with http_server(made.server) as server:
+        hook(hooks, server.url.replace("http:", "https:"), ca_file=tmp_path / "ca.cer").fire(PUSH)
+        assert len(server.calls) == 1
 
 
 def test_an_answer_that_drips_through_tls_holds_a_push_no_longer_than_the_limit(
