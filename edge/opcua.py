@@ -25,6 +25,15 @@ MARGIN_S = 0.05  # for the hop between two threads
 NODE_ID = re.compile(
     r"(?:ns=(\d{1,5});)?(?:i=(\d{1,10})|s=.+|g=[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|b=[\w+/]+=*)"
 )
+# What a server has against who asks (OPC 10000-4, 7.39), and what may be done about it.
+MENDS = {
+    ("BadCertificateUntrusted", "BadSecurityChecksFailed", "BadCertificateInvalid", "BadCertificateUseNotAllowed"):
+        "; see whether it trusts the certificate of certificate_file",
+    ("BadCertificateTimeInvalid",):
+        "; see whether the certificate of certificate_file has expired, and whether both clocks are right",
+    ("BadUserAccessDenied", "BadIdentityTokenRejected", "BadIdentityTokenInvalid"):
+        "; see username and password_file",
+}  # fmt: skip
 _SILENT = logging.NullHandler()  # silent unless a program that embeds the line, or --debug, has handlers of its own
 
 Done = TypeVar("Done")
@@ -66,7 +75,9 @@ class OpcuaNode:
         except ImportError:
             raise ConfigError(f'{key} = "opcua" needs asyncua: pip install "sortline[opcua]"') from None
         logging.getLogger("asyncua").addHandler(_SILENT)
-        self._uri = _application_uri(node, key.rpartition(".")[0]) if node.certificate else ""
+        self._table = key.rpartition(".")[0]
+        if node.certificate:
+            _application_uri(node, self._table)
         self._asyncua: Any = asyncua
         self.node = node
         self._client: Any = None
@@ -144,7 +155,7 @@ class OpcuaNode:
         if node.certificate and node.key:
             from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 
-            client.application_uri = self._uri
+            client.application_uri = _application_uri(node, self._table)  # its files may be others than at the start
             await client.set_security(
                 SecurityPolicyBasic256Sha256,
                 self._file(node.certificate),
@@ -198,18 +209,35 @@ class OpcuaNode:
             raise OutputError(f"{self.node}: it was given up") from None
         except TimeoutError:
             done.cancel()
+            why = self._why_deaf()
             self._sound = False
-            raise OutputError(f"{self.node}: no answer within {within_s * 1e3:.0f} ms") from None
+            raise OutputError(f"{self.node}: no answer within {within_s * 1e3:.0f} ms{why}") from None
         except Exception as error:  # what is no OPC UA server makes asyncua's parser raise anything
             raise self._told(error, within_s) from None
+
+    def _why_deaf(self) -> str:
+        """What a server that takes the connection and is silent then may have against it."""
+        spoken_to = self._client is not None and self._client.uaclient.protocol is not None
+        if self.node.server_certificate is None or self._sound or not spoken_to:
+            return ""
+        return "; see whether server_certificate_file is its certificate, by which it is spoken to"
 
     def _told(self, error: Exception, within_s: float) -> OutputError:
         """An error of the connection, or the server's refusal, in a sentence."""
         ua = self._asyncua.ua
         if isinstance(error, ua.UaStatusCodeError):
             status = ua.StatusCode(error.code)
-            return OutputRefused(f"{self.node}: the server refuses ({status.name})")
+            mend = next((said for names, said in MENDS.items() if status.name in names), "")
+            return OutputRefused(f"{self.node}: the server refuses ({status.name}){mend}")
         self._sound = False
+        if str(error).startswith("No matching endpoints"):
+            own = self.node.certificate is not None
+            wants = (
+                "it takes no Basic256Sha256 that signs and encrypts; without certificate_file and key_file nothing is"
+                if own
+                else "it takes only what is signed and encrypted: name certificate_file and key_file"
+            )
+            return OutputError(f"{self.node}: {wants}")
         if isinstance(error, ConnectionError | socket.gaierror):
             return OutputError(f"{self.node}: {why_silent(error, within_s, 'the connection was lost')}")
         return OutputError(f"{self.node}: {getattr(error, 'strerror', None) or error or type(error).__name__}")
@@ -229,24 +257,32 @@ def _application_uri(node: Node, table: str) -> str:
     Raises ConfigError when a file of the three cannot be used.
     """
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
     from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
     def load(path: Path, name: str, pem: Callable[[bytes], Any], der: Callable[[bytes], Any]) -> Any:
         try:
             data = path.read_bytes()
             return pem(data) if _is_pem(data) else der(data)
-        except (OSError, ValueError, TypeError) as error:
-            reason = getattr(error, "strerror", None) or "it holds none, or one with a password"
-            raise ConfigError(f"{table}.{name} {path}: cannot be used ({reason})") from None
+        except TypeError:  # by its documentation: it is encrypted, and no password was given
+            reason = "it is locked with a password: openssl pkey writes it without one"
+        except (OSError, ValueError) as error:
+            what = "key" if name == "key_file" else "certificate"
+            reason = getattr(error, "strerror", None) or f"it holds no {what}"
+        raise ConfigError(f"{table}.{name} {path}: cannot be used ({reason})")
 
+    pem, der = x509.load_pem_x509_certificate, x509.load_der_x509_certificate
     if node.server_certificate:
-        pem, der = x509.load_pem_x509_certificate, x509.load_der_x509_certificate
         load(node.server_certificate, "server_certificate_file", pem, der)
     assert node.certificate and node.key
-    load(node.key, "key_file", lambda data: load_pem_private_key(data, None), lambda d: load_der_private_key(d, None))
-    certificate = load(
-        node.certificate, "certificate_file", x509.load_pem_x509_certificate, x509.load_der_x509_certificate
+    key = load(
+        node.key, "key_file", lambda data: load_pem_private_key(data, None), lambda d: load_der_private_key(d, None)
     )
+    certificate = load(node.certificate, "certificate_file", pem, der)
+    if not isinstance(key, RSAPrivateKey):
+        raise ConfigError(f"{table}.key_file {node.key}: is no RSA key, which Basic256Sha256 needs")
+    if certificate.public_key() != key.public_key():
+        raise ConfigError(f"{table}.key_file {node.key}: is not the key of certificate_file {node.certificate}")
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return cast(str, names.get_values_for_type(x509.UniformResourceIdentifier)[0])

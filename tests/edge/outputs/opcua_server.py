@@ -57,7 +57,8 @@ class Identity:
     key: Path
 
 
-def make_identity(folder: Path, name: str, *, uri: bool = True) -> Identity:
+def make_identity(folder: Path, name: str, *, uri: bool = True, password: bytes = b"") -> Identity:
+    """password locks the key."""
     made = Identity(folder / f"{name}.pem", folder / f"{name}.key")
     key = rsa.generate_private_key(65537, 2048)
     called = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -75,13 +76,14 @@ def make_identity(folder: Path, name: str, *, uri: bool = True) -> Identity:
         .sign(key, hashes.SHA256())
     )
     made.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    made.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
+    lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    made.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock))
     return made
 
 
 @contextmanager
-def opcua_server(identity: Identity | None = None) -> Iterator[Plc]:
+def opcua_server(identity: Identity | None = None, *, strict: bool = False) -> Iterator[Plc]:
+    """With an identity it can be spoken to signed and encrypted; a strict one only so, and it trusts no certificate."""
     asyncua = pytest.importorskip("asyncua", reason="needs asyncua")
     from asyncua.crypto.permission_rules import User, UserRole
 
@@ -98,16 +100,21 @@ def opcua_server(identity: Identity | None = None) -> Iterator[Plc]:
                 plc.writes.append(bool(value))
                 plc.changed.notify_all()
 
+    async def distrust(*_: Any) -> None:
+        raise asyncua.ua.uaerrors.BadCertificateUntrusted
+
     async def serve() -> None:
         server = asyncua.Server(user_manager=Users())
         await server.init()
         server.set_endpoint(plc.url)
-        policies = [asyncua.ua.SecurityPolicyType.NoSecurity]
+        policies = [] if strict else [asyncua.ua.SecurityPolicyType.NoSecurity]
         if identity:
             policies.append(asyncua.ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt)
             await server.load_certificate(str(identity.certificate))
             await server.load_private_key(str(identity.key), format="pem")
         server.set_security_policy(policies)
+        if strict:
+            server.set_certificate_validator(distrust)
         await server.register_namespace("plant")
         main = await server.nodes.objects.add_object(2, "Main")
         plc.gate = await main.add_variable(GATE, "gate", False)

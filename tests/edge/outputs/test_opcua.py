@@ -151,12 +151,11 @@ def test_why_a_server_is_not_reached_is_told_anew_when_it_changes_though_nobody_
     lane: Way, gates: Callable[..., Opcua]
 ) -> None:
     ear = Ear(gates(lane.port, connect_timeout_ms=300))
-    lane.shut = True
-    lane.cut()
-    assert "no answer" not in ear.wait_for("output_unreachable")
     lane.flows.clear()
-    lane.shut = False
-    wait_until(lambda: "no answer within 300 ms" in ear.told[-1][1])
+    lane.cut()
+    assert "no answer within 300 ms" in ear.wait_for("output_unreachable")
+    lane.shut = True
+    wait_until(lambda: "no answer" not in ear.told[-1][1])
 
 
 def test_a_gate_that_cannot_be_brought_back_is_told_loudly_and_brought_back_when_it_can(
@@ -247,7 +246,7 @@ def test_check_says_what_the_node_holds(plc: Plc, gates: Callable[..., Opcua]) -
     [
         ({"node": COUNT}, "it holds int, and must be a Boolean"),
         ({"node": "ns=2;s=Main.nothing"}, r"the server refuses \(BadNodeIdUnknown\)"),
-        ({"username": "stranger"}, r"the server refuses \(BadUserAccessDenied\)"),
+        ({"username": "stranger"}, r"the server refuses \(BadUserAccessDenied\); see username and password_file"),
     ],
 )
 def test_what_cannot_be_a_gate_is_told_before_the_line_starts(
@@ -285,21 +284,60 @@ def test_with_a_certificate_everything_is_encrypted_for_the_server_that_is_meant
     plc.wait_for([True, False])
     assert gate._node._client.security_policy.Mode.name == "SignAndEncrypt"
     assert gate._node._client.application_uri == "urn:plant:line3"
-    with pytest.raises(OutputError, match=r"outputs\.gate: "):
+    with pytest.raises(OutputError, match=r"no answer within 1000 ms; see whether server_certificate_file is its cert"):
         gates(plc.port, **keys, server_certificate_file=mine.certificate, connect_timeout_ms=1000)
+
+
+def test_why_a_server_takes_no_session_is_told_with_its_mend(
+    gates: Callable[..., Opcua], tmp_path: Path, identity: Identity
+) -> None:
+    mine = make_identity(tmp_path, "line3")
+    keys = {"certificate_file": mine.certificate, "key_file": mine.key}
+    with opcua_server(identity, strict=True) as strict, opcua_server() as open_to_all:
+        with pytest.raises(
+            OutputError, match=r"Untrusted\); see whether it trusts the certificate of certificate_file"
+        ):
+            gates(strict.port, **keys)
+        with pytest.raises(OutputError, match="takes only what is signed and encrypted: name certificate_file and key"):
+            gates(strict.port)
+        with pytest.raises(OutputError, match="takes no Basic256Sha256 that signs and encrypts"):
+            gates(open_to_all.port, **keys)
+
+
+def test_files_that_were_exchanged_are_those_of_the_next_session(
+    plc: Plc, lane: Way, gates: Callable[..., Opcua], tmp_path: Path
+) -> None:
+    mine, other = make_identity(tmp_path, "line3"), make_identity(tmp_path, "line4")
+    gate = gates(lane.port, certificate_file=mine.certificate, key_file=mine.key)
+    ear = Ear(gate)
+    mine.certificate.write_bytes(other.certificate.read_bytes())
+    lane.cut()
+    wait_until(lambda: ear.told and f"is not the key of certificate_file {mine.certificate}" in ear.told[-1][1])
+    mine.key.write_bytes(other.key.read_bytes())
+    ear.wait_for("output_unreachable", recovered=True)
+    assert gate._node._client.application_uri == "urn:plant:line4"
 
 
 def test_a_certificate_that_cannot_be_used_is_told_with_its_key(gates: Callable[..., Opcua], tmp_path: Path) -> None:
     pytest.importorskip("asyncua", reason="needs asyncua")
     nameless, none = make_identity(tmp_path, "nameless", uri=False), tmp_path / "none.pem"
+    locked, other = make_identity(tmp_path, "locked", password=b"secret"), make_identity(tmp_path, "other")
     none.write_text("nothing")
     for keys, says in (
         (
             {"certificate_file": nameless.certificate, "key_file": nameless.key},
             "certificate_file .* names no application",
         ),
-        ({"certificate_file": none, "key_file": nameless.key}, "certificate_file .*none.pem: cannot be used"),
-        ({"certificate_file": nameless.certificate, "key_file": none}, "key_file .*none.pem: cannot be used"),
+        (
+            {"certificate_file": none, "key_file": nameless.key},
+            "certificate_file .*none.pem: cannot be used \\(it holds no certificate",
+        ),
+        (
+            {"certificate_file": nameless.certificate, "key_file": none},
+            "key_file .*none.pem: cannot be used \\(it holds no key",
+        ),
+        ({"certificate_file": locked.certificate, "key_file": locked.key}, "key_file .*: cannot be used .*password"),
+        ({"certificate_file": nameless.certificate, "key_file": other.key}, "key_file .*: is not the key of certif"),
         ({"certificate_file": tmp_path / "gone", "key_file": nameless.key}, "certificate_file .*No such file"),
     ):
         with pytest.raises(ConfigError, match=rf"outputs\.gate\.{says}"):
