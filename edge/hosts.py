@@ -1,35 +1,18 @@
-"""Other machines: their names as a configuration writes them, whom to trust, and why one gave no answer."""
+"""Other machines: their names as a configuration writes them, and why one gave no answer."""
 
 import ipaddress
 import socket
-import ssl
 import struct
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
-from edge.errors import ConfigError
-from edge.files import LONGEST_TEXT, read_file
 from edge.plain import is_unseen
 
 NOT_IN_ONE = "/@[]"
 AT_ONCE = struct.pack("ii", 1, 0)
 """A socket's SO_LINGER: what is not sent yet is thrown away on closing (socket(7))."""
-# X509_V_ERR_… of OpenSSL's x509_vfy.h.
-OTHER_NAME = {62, 64}
-WRONG_TIME = {
-    9: "is not valid yet: see whether the clocks of both machines are right",
-    10: "has expired: it needs a new one there, unless the clock of this machine is wrong",
-}
-# Parts of the reasons that OpenSSL gives, of which some change with its version.
-NO_TLS = {
-    ("CERTIFICATE_REQUIRED",): "it asks for a certificate of the line's own, which it cannot be shown",
-    ("ALERT_HANDSHAKE_FAILURE",): "it refuses TLS, as one does that asks for a certificate of the line's own",
-    ("PROTOCOL_VERSION", "UNSUPPORTED_PROTOCOL"): "it speaks a TLS older than 1.2, which is not safe: let it speak 1.2",
-    ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"): "it does not speak TLS at this port",
-}
 
 
 def can_be_host(text: str) -> bool:
@@ -79,41 +62,6 @@ def is_loopback_name(name: str) -> bool:
         return name.lower() == "localhost" or ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def trusting(ca_file: Path | None, key: str) -> ssl.SSLContext:
-    """TLS that trusts a file's authorities, or else the system's; raises ConfigError naming the key and the file.
-
-    The file is PEM, or one certificate in DER, as Windows exports it.
-    """
-    if ca_file is None:
-        return ssl.create_default_context()
-    try:
-        data = read_file(ca_file, LONGEST_TEXT)
-        if b"-----BEGIN" in data:
-            return ssl.create_default_context(cafile=str(ca_file))
-        return ssl.create_default_context(cadata=data)
-    except (OSError, ValueError) as error:
-        unusable = isinstance(error, ssl.SSLError | ValueError)
-        reason = "it holds no certificate" if unusable else getattr(error, "strerror", "")
-        raise ConfigError(f"{key} {ca_file}: cannot be used ({reason})") from None
-
-
-def why_no_tls(error: ssl.SSLError, host: str, key: str) -> str:
-    """Why there is no TLS connection to a machine, and the mend, in words of our own; key names the machine."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in OTHER_NAME:
-            return f"its certificate is not for {host}: write a name or address that it is for in {key}"
-        if error.verify_code in WRONG_TIME:
-            return f"its certificate {WRONG_TIME[error.verify_code]}"
-        return f"its certificate is not trusted ({error.verify_message}); name its authority's file in ca_file"
-    reason = error.reason or ""
-    for words, said in NO_TLS.items():
-        if any(word in reason for word in words):
-            return said
-    if isinstance(error, ssl.SSLEOFError):
-        return "it hung up in the midst of TLS, as one does that asks for a certificate of the line's own"
-    return f"no TLS connection ({reason or 'it gives no reason'})"
 
 
 def why_silent(error: Exception, timeout_s: float, hung_up: str) -> str:

@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from edge.bounded import begun
 from edge.errors import OutputError
-from edge.hosts import why_no_tls, why_silent
+from edge.hosts import why_silent
+from edge.tls import why_no_tls
 
 # What an answer says after its status is read before the next question, for so long and so far, or the connection is
 # given up. Not at once: many servers send it apart, when what was before it has its receipt (Nagle's algorithm),

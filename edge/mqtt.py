@@ -16,8 +16,9 @@ from time import monotonic
 from typing import Any
 
 from edge.errors import ConfigError, OutputError
-from edge.hosts import AT_ONCE, why_no_tls, why_silent
+from edge.hosts import AT_ONCE, why_silent
 from edge.priority import ask_for_real_time
+from edge.tls import OWN, why_no_tls
 
 KEEPALIVE_S = 10  # a broker takes a line for dead after half as much again without a word (MQTT 3.1.1, 3.1.2.10)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0  # between two tries to connect; each is twice the one before
@@ -263,7 +264,7 @@ class MqttLink:
             if client.loop(LOOK_S) != self._paho.MQTT_ERR_SUCCESS and not said:
                 if refusal := getattr(sock, "refusal", None):
                     raise OutputError(f"{address}: {_said(refusal, address)}")
-                wants = "asks for a certificate of the line's own" if address.tls else "wants TLS (tls = true)"
+                wants = OWN if address.tls else "wants TLS (tls = true)"
                 raise OutputError(f"{address}: it hung up, as what is no MQTT broker does, or one that {wants}")
             if monotonic() > until:
                 raise OutputError(f"{address}: no answer within {address.timeout_s * 1e3:g} ms")

@@ -11,11 +11,12 @@ from pydantic import Field, field_validator, model_validator
 from edge.decisions import decision_as_json
 from edge.errors import OutputError
 from edge.files import read_secret
-from edge.hosts import Host, is_loopback_name, trusting
+from edge.hosts import Host, is_loopback_name
 from edge.mqtt import Address, Message, MqttLink
 from edge.outputs import Output, OutputSettings, Report
 from edge.plain import is_unseen
 from edge.records import Actuation, Decision
+from edge.tls import half_named, tls_of
 
 WAITING = 1000  # decisions that may wait for the broker
 CLOSE_S = 0.4  # so long they are waited for at the end; a line waits a little longer for all its outputs together
@@ -34,6 +35,8 @@ class MqttSettings(OutputSettings):
     password_file: Path | None = None
     tls: bool = False
     ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
     client_id: str | None = Field(default=None, min_length=1, max_length=1000)
     status_topic: str | None = None
 
@@ -59,8 +62,11 @@ class MqttSettings(OutputSettings):
             raise ValueError("password_file needs username")
         if self.status_topic == self.topic:
             raise ValueError("status_topic must not be the topic of decisions: each needs one of its own")
-        if self.ca_file and not self.tls:
-            raise ValueError("ca_file is not used without TLS: set tls = true")
+        for key in ("ca_file", "certificate_file", "key_file"):
+            if getattr(self, key) and not self.tls:
+                raise ValueError(f"{key} is not used without TLS: set tls = true")
+        if wrong := half_named(self):
+            raise ValueError(wrong)
         return self
 
     def in_the_clear(self) -> str:
@@ -85,7 +91,7 @@ class Mqtt(Output):
         key, own = f"outputs.{name}", self.settings
         timeout_s = own.timeout_ms / 1e3
         password = read_secret(own.password_file, f"{key}.password_file") if own.password_file else None
-        tls = trusting(own.ca_file, f"{key}.ca_file") if own.tls else None
+        tls = tls_of(own, key) if own.tls else None
         status = own.status_topic or f"{own.topic}/status"
         self._link = MqttLink(
             Address(own.host, own.port or (8883 if own.tls else 1883), timeout_s, own.username, password, tls),

@@ -18,10 +18,11 @@ from edge.camera import redacted
 from edge.decisions import decision_as_json
 from edge.errors import ConfigError, OutputError
 from edge.files import read_secret
-from edge.hosts import can_be_host, is_loopback_name, misspelt, trusting
+from edge.hosts import can_be_host, is_loopback_name, misspelt
 from edge.http_client import HttpClient
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
+from edge.tls import half_named, tls_of
 
 # Standard Webhooks, section "Signature scheme": the key has 24 to 64 bytes, written whsec_ and base64.
 SECRET_PREFIX, LEAST_KEY, LONGEST_KEY = "whsec_", 24, 64
@@ -41,14 +42,19 @@ class WebhookSettings(OutputSettings):
     token_file: Path | None = None
     secret_file: Path | None = None
     ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
 
     @model_validator(mode="after")
     def _can_be_called(self) -> "WebhookSettings":
         # Said by the whole table: a sentence about one key shows its value, and an address may hold a password.
         if wrong := _wrong_with(self.url):
             raise ValueError(f"url {wrong}")
-        if self.ca_file and not self.url.lower().startswith("https:"):
-            raise ValueError("ca_file is not used with http: write https in url")
+        for key in ("ca_file", "certificate_file", "key_file"):
+            if getattr(self, key) and not self.url.lower().startswith("https:"):
+                raise ValueError(f"{key} is not used with http: write https in url")
+        if wrong := half_named(self):
+            raise ValueError(wrong)
         return self
 
     def in_the_clear(self) -> str:
@@ -85,7 +91,7 @@ class Webhook(Output):
         self._signing_key = _signing_key(own.secret_file, f"{key}.secret_file") if own.secret_file else None
         # Items are counted from 1 in every run, and two lines may start in the same second.
         self._run = uuid.uuid4().hex
-        tls = trusting(own.ca_file, f"{key}.ca_file") if own.url.lower().startswith("https:") else None
+        tls = tls_of(own, key) if own.url.lower().startswith("https:") else None
         self._client = HttpClient(own.url, tls)
 
     def fire(self, actuation: Actuation) -> None:

@@ -341,6 +341,15 @@ def test_a_broker_that_asks_for_a_certificate_of_the_lines_own_and_one_without_t
             outputs(strict.port, begin=False).check()
 
 
+def test_a_broker_that_asks_for_the_lines_own_certificate_is_shown_it(
+    tmp_path: Path, outputs: Callable[..., Mqtt]
+) -> None:
+    made = make_certificates(tmp_path)
+    mine = {"tls": True, "ca_file": made.ca, "certificate_file": made.certificate, "key_file": made.key}
+    with broker(tmp_path, tls=made, strict=True) as strict:
+        connected(outputs(strict.port, **mine)).fire(PUSH)
+
+
 def test_a_broker_that_comes_back_as_a_stranger_is_told_of_while_decisions_wait(
     tmp_path: Path, outputs: Callable[..., Mqtt]
 ) -> None:
@@ -442,6 +451,8 @@ def test_without_its_package_the_sentence_says_how_to_install_it(monkeypatch: py
         ({"host": "mqtt://mes"}, "host = 'mqtt://mes': must be a name or an address and no more"),
         ({"password_file": "p"}, "password_file needs username"),
         ({"ca_file": "p"}, "ca_file is not used without TLS: set tls = true"),
+        ({"certificate_file": "p", "key_file": "k"}, "certificate_file is not used without TLS: set tls = true"),
+        ({"tls": True, "certificate_file": "p"}, "outputs.mes.certificate_file needs key_file"),
     ],
 )
 def test_each_wrong_key_is_one_sentence(keys: dict[str, Any], says: str) -> None:

@@ -22,6 +22,7 @@ from edge.errors import ConfigError, OutputError
 from edge.outputs.webhook import Webhook
 from edge.parts import typed_outputs
 from tests.edge.outputs import pushes
+from tests.edge.outputs.opcua_server import make_identity
 from tests.edge.outputs.pushes import notes
 from tests.edge.outputs.servers import (
     DECISION,
@@ -360,6 +361,43 @@ def test_what_is_wrong_with_a_certificate_or_with_tls_is_told_with_its_mend(
         assert says in said
         assert said.startswith(f"POST https://127.0.0.1:{port}/: it")
         assert "ca_file" not in said
+
+
+def test_a_server_that_asks_for_the_lines_own_certificate_is_shown_it(hooks: list[Webhook], tmp_path: Path) -> None:
+    made = make_certificates(tmp_path)
+    (tmp_path / "other").mkdir()
+    other = make_certificates(tmp_path / "other")
+    with http_server(made.strict) as server:
+        url = server.url.replace("http:", "https:")
+        mine = {"ca_file": made.ca, "certificate_file": made.certificate, "key_file": made.key}
+        hook(hooks, url, **mine).fire(PUSH)
+        assert len(server.calls) == 1
+        theirs = {**mine, "certificate_file": other.certificate, "key_file": other.key}
+        assert "it does not take the certificate of certificate_file: see" in refusal(hook(hooks, url, **theirs))
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "says"),
+    [
+        ("mine.pem", "other.key", "key_file other.key: is not the key of certificate_file mine.pem"),
+        ("mine.pem", "locked.key", "key_file locked.key: cannot be used (it is locked with a password: openssl pkey "),
+        ("mine.pem", "mine.pem", "key_file mine.pem: cannot be used (it holds no key in PEM)"),
+        ("mine.key", "mine.key", "certificate_file mine.key: cannot be used (it holds no certificate in PEM)"),
+        ("mine.pem", "gone", "key_file gone: cannot be used (No such file or directory)"),
+        ("torn.pem", "mine.key", "certificate_file torn.pem: cannot be used ("),
+    ],
+)
+def test_a_certificate_of_its_own_that_cannot_be_used_is_told_with_its_key(
+    hooks: list[Webhook], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: str, key: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, keys in (("mine", {}), ("other", {}), ("locked", {"password": b"a secret"})):
+        make_identity(tmp_path, name, **keys)
+    torn = Path("mine.pem").read_text().splitlines()
+    Path("torn.pem").write_text("\n".join([*torn[:4], *torn[-1:]]))
+    with pytest.raises(ConfigError) as caught:
+        hook(hooks, "https://127.0.0.1/", certificate_file=Path(certificate), key_file=Path(key))
+    assert str(caught.value).startswith(f"outputs.mes.{says}")
 
 
 def test_an_authority_may_be_as_windows_exports_it(hooks: list[Webhook], tmp_path: Path) -> None:
