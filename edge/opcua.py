@@ -27,8 +27,10 @@ NODE_ID = re.compile(
 )
 # What a server has against who asks (OPC 10000-4, 7.39), and what may be done about it.
 MENDS = {
-    ("BadCertificateUntrusted", "BadSecurityChecksFailed", "BadCertificateInvalid", "BadCertificateUseNotAllowed"):
+    ("BadCertificateUntrusted", "BadCertificateInvalid", "BadCertificateUseNotAllowed"):
         "; see whether it trusts the certificate of certificate_file",
+    ("BadSecurityChecksFailed",):
+        "; see whether it trusts the certificate of certificate_file, and whether server_certificate_file is its own",
     ("BadCertificateTimeInvalid",):
         "; see whether the certificate of certificate_file has expired, and whether both clocks are right",
     ("BadUserAccessDenied", "BadIdentityTokenRejected", "BadIdentityTokenInvalid"):
@@ -81,7 +83,7 @@ class OpcuaNode:
         self._asyncua: Any = asyncua
         self.node = node
         self._client: Any = None
-        self._sound = False
+        self._sound = self._greeted = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop = asyncio.new_event_loop()
         # asyncio's own look-up of names is in threads that the end of the program waits for.
@@ -162,7 +164,13 @@ class OpcuaNode:
                 self._file(node.key),
                 server_certificate=self._file(node.server_certificate) if node.server_certificate else None,
             )
-        before = asyncio.all_tasks()
+        before, hello, self._greeted = asyncio.all_tasks(), client.send_hello, False
+
+        async def greeted() -> None:
+            await hello()
+            self._greeted = True
+
+        client.send_hello = greeted
         try:
             await client.connect()
         finally:
@@ -216,9 +224,8 @@ class OpcuaNode:
             raise self._told(error, within_s) from None
 
     def _why_deaf(self) -> str:
-        """What a server that takes the connection and is silent then may have against it."""
-        spoken_to = self._client is not None and self._client.uaclient.protocol is not None
-        if self.node.server_certificate is None or self._sound or not spoken_to:
+        """What a server that greets and is silent then, to what is encrypted for it, may have against it."""
+        if self.node.server_certificate is None or self._sound or not self._greeted:
             return ""
         return "; see whether server_certificate_file is its certificate, by which it is spoken to"
 

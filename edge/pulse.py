@@ -272,11 +272,12 @@ class PulsedOutput(Output):
                 self._is_well("output_unreachable", "is reached again")
         else:
             self._why = str(failed)
+            if self._closing:
+                return  # it may be given up for that
             self._is_ill("output_unreachable", self._why, "tried again until it is; nothing is pushed meanwhile")
             if self._rest_at <= monotonic():
                 self._stays_out(failed)
-            if not self._closing:
-                self._changed.wait(RETRY_S)
+            self._changed.wait(RETRY_S)
 
     def _bring_back(self, now: float) -> None:
         try:

@@ -304,6 +304,28 @@ def test_why_a_server_takes_no_session_is_told_with_its_mend(
             gates(open_to_all.port, **keys)
 
 
+def test_a_server_that_hangs_is_not_told_of_as_one_with_another_certificate(
+    lane: Way, gates: Callable[..., Opcua], tmp_path: Path, identity: Identity
+) -> None:
+    mine = make_identity(tmp_path, "line3")
+    keys = {"certificate_file": mine.certificate, "key_file": mine.key}
+    lane.flows.clear()
+    with pytest.raises(OutputError, match=r"no answer within 300 ms$"):
+        gates(lane.port, **keys, server_certificate_file=identity.certificate, connect_timeout_ms=300)
+
+
+def test_an_attempt_that_the_end_of_the_line_cuts_is_no_incident(lane: Way, gates: Callable[..., Opcua]) -> None:
+    gate = gates(lane.port, connect_timeout_ms=2000)
+    ear = Ear(gate)
+    lane.flows.clear()
+    lane.cut()
+    ear.wait_for("output_unreachable")
+    before = len(lane.ends)
+    wait_until(lambda: len(lane.ends) > before)
+    gate.close()
+    assert not any("given up" in cause for _, cause, _ in ear.told)
+
+
 def test_files_that_were_exchanged_are_those_of_the_next_session(
     plc: Plc, lane: Way, gates: Callable[..., Opcua], tmp_path: Path
 ) -> None:
