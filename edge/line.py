@@ -437,7 +437,7 @@ class Line:
         for name, how in close_all({name: one.close for name, one in self.outputs.items()}, CLOSE_S).items():
             cause = f"outputs.{name}: {how}"
             if self.herald:
-                self.herald.tell("output_failed", "output", cause, "the line ends; a diverter on it may still be out")
+                self.herald.tell("output_failed", "output", cause, self.outputs[name].left_so)
             else:
                 _log.warning(cause)
         if self._web:

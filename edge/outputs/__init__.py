@@ -7,7 +7,7 @@ one delays no other.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Literal, Protocol, Self
+from typing import ClassVar, Literal, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -56,6 +56,8 @@ class Output(ABC):
     """
 
     Settings: type[OutputSettings] = OutputSettings
+    left_so: ClassVar[str] = "the line ends; a diverter on it may still be out"
+    """How things are left when `close` fails."""
 
     def __init__(self, name: str, settings: OutputSettings) -> None:
         self.name = name

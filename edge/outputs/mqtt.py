@@ -4,7 +4,7 @@ import threading
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -85,6 +85,7 @@ class Mqtt(Output):
 
     Settings = MqttSettings
     settings: MqttSettings
+    left_so: ClassVar[str] = "the line ends"
 
     def __init__(self, name: str, settings: OutputSettings) -> None:
         super().__init__(name, settings)

@@ -22,7 +22,7 @@ from edge.line import Line
 from edge.orders import obey
 from edge.records import Decision, Frame
 from tests.edge import own_parts
-from tests.edge.outputs.servers import http_server
+from tests.edge.outputs.servers import free_port, http_server
 from tests.edge.tiny_model import COLOURS as RGB
 from tests.edge.tiny_model import write_model
 
@@ -272,6 +272,17 @@ def test_an_output_that_does_not_let_go_is_told_of_and_keeps_neither_the_line_fr
         assert told == [(f"outputs.gate: close() {how}",)]
         assert journal.execute("SELECT count(*) FROM endings").fetchone() == (8,)
     journal.close()
+
+
+def test_a_broker_that_did_not_hear_all_before_the_end_leaves_no_diverter_out(model: Path) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="needs paho-mqtt")
+    away = {"type": "mqtt", "host": "127.0.0.1", "port": free_port(), "topic": "sorted"}
+    blade = {"type": "tests.edge.own_parts:Blade"}
+    outputs = {"gate": blade, "arm": blade, "mes": {**away, "on": "decision", "every_item": True}}
+    line, _ = played(config(model, outputs=outputs))
+    assert line.herald
+    told = [one for one in line.herald.recent if "were not published before the line ended" in one.cause]
+    assert [one.action for one in told] == ["the line ends"]
 
 
 def test_an_output_hears_all_that_was_decided_before_it_is_closed(model: Path) -> None:
