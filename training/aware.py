@@ -20,7 +20,8 @@ from torch.nn.utils import parametrize
 
 from training.architectures import Network
 from training.augment import augmentation
-from training.batches import as_input
+from training.batches import Batches, as_input, loss_of
+from training.crew import ALONE
 from training.data import Dataset
 from training.settings import FitSettings
 
@@ -97,28 +98,24 @@ def fit_aware(
 ) -> Network:
     """Fine-tunes a trained network for epochs under the rounding of its file; returns the best, in plain floats.
 
-    Learns from the labels and from what the network itself answered before. The best is the one with
-    the lowest loss on the validation part, rounded.
+    Learns from what the fit was taught and, as much, from what the network itself answered before. The
+    best is the one with the lowest loss on the validation part, rounded.
     """
     torch.manual_seed(settings.seed)
     student, teacher = rounding(network, seven_bits), copy.deepcopy(network).eval()
     augment = augmentation(settings.augment, data.side)
-    steps = max(len(data.train) // settings.batch, 1)
+    batches = Batches(data.train, settings, ALONE)
     optimizer = torch.optim.AdamW(student.parameters(), lr=settings.lr * LR_SHARE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps, eta_min=settings.lr * 1e-3)
-    task = progress.add_task("learning to be rounded", total=epochs * steps)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches.steps, eta_min=settings.lr * 1e-3)
+    task = progress.add_task("learning to be rounded", total=epochs * batches.steps)
     best, best_loss = copy.deepcopy(student.state_dict()), float("inf")
     for epoch in range(epochs):
         student.train()
         total = 0.0
-        order = torch.randperm(len(data.train))[: steps * settings.batch]
-        for chosen in torch.split(order, settings.batch):
-            pixels = augment(as_input(data.train.pixels(chosen.numpy())))
-            labels = torch.from_numpy(data.train.labels[chosen.numpy()])
+        for pixels, wanted in batches.epoch(augment):
             with torch.no_grad():
-                wanted = teacher(pixels)[0].softmax(1)
-            logits, _ = student(pixels)
-            loss = 0.5 * F.cross_entropy(logits, labels) + 0.5 * F.cross_entropy(logits, wanted)
+                before = teacher(pixels)[0].softmax(1)
+            loss = loss_of(student(pixels)[0], (wanted + before) / 2)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -130,7 +127,7 @@ def fit_aware(
         if val_loss < best_loss:
             best, best_loss = copy.deepcopy(student.state_dict()), val_loss
         progress.console.print(
-            f"aware {epoch + 1}/{epochs}  loss {total / steps:.4f}  val loss {val_loss:.4f}  "
+            f"aware {epoch + 1}/{epochs}  loss {total / batches.steps:.4f}  val loss {val_loss:.4f}  "
             f"val accuracy {accuracy:.2%} rounded",
             soft_wrap=True,
             highlight=False,
