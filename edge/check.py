@@ -47,17 +47,18 @@ def check_line(config: LineConfig, path: str | Path = "the configuration") -> It
     if config.belt.encoder:
         yield _encoder(config, config.belt.encoder)
     for name, settings in config.outputs.items():
+        part = f"outputs.{name}"
         try:
             output = open_output(name, settings)
             try:
-                yield Check(f"outputs.{name}", True, f"{settings.type}: {within(ANSWER_S, output.check, 'check()')}")
+                yield Check(part, True, f"{settings.type}: {within(ANSWER_S, output.check, 'check()')}")
             finally:
                 within(CLOSE_S, output.close, "close()")
-        except SortlineError as error:
-            yield Check(f"outputs.{name}", False, str(error))
+        except SortlineError as error:  # some begin with the part, which has its own column here
+            yield Check(part, False, str(error).removeprefix(f"{part}: "))
         except BaseException as error:  # an output may be the user's own and raise anything
             pass_interrupt(error)
-            yield Check(f"outputs.{name}", False, f"{settings.type}: {_said_by(error)}")
+            yield Check(part, False, f"{settings.type}: {_said_by(error)}")
     yield from _photo_eyes(config)
     for note in (*config.notes(), *config.hints()):
         yield Check(note.partition(".")[0], True, note, note=True)

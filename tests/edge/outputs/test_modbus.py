@@ -423,7 +423,7 @@ def test_check_says_what_it_found_and_pushes_nothing(tmp_path: Path) -> None:
         ok, text = row(line_config(tmp_path, plc, address=16))
         assert (ok, text) == (
             False,
-            f"outputs.gate: 127.0.0.1:{plc.port}: address 16: it has no such address (Modbus exception 2)",
+            f"127.0.0.1:{plc.port}: address 16: it has no such address (Modbus exception 2)",
         )
         assert plc.writes == []
     for must_answer in (True, False):
