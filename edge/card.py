@@ -11,6 +11,7 @@ from edge.novelty import Novelty
 
 FORMAT = 1
 METADATA_KEY = "sortline"
+MOST_LOOKS = 8  # the mirrors and turns of a square
 
 
 class Resize(BaseModel):
@@ -103,6 +104,12 @@ class ModelCard(BaseModel):
             if len(directions) != len(self.classes):
                 raise ValueError(f"its card's novelty is of {len(directions)} classes, not of {len(self.classes)}")
         return self
+
+    @property
+    def looks(self) -> int:
+        """How many times the file looks at each picture, mirrored and turned; 1 for one that says nothing of it."""
+        told = self.calibration.get("looks", 1)
+        return told if isinstance(told, int) and 1 <= told <= MOST_LOOKS else 1
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> "ModelCard":

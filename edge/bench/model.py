@@ -97,7 +97,7 @@ def measure(bench: Bench) -> Findings:
         if bench.floats is not None:
             size = {"height": card.height, "width": card.width}
             floats = stack.enter_context(Peer("the network of floats", FloatNetwork, path=bench.floats, **size))
-            others[FLOATS, 1] = _turn_of(floats)
+            others[FLOATS, 1] = _turn_of(floats, card.looks)
         if (network := network_of(card)) is not None:
             bench.say("starting torch")
             try:
@@ -105,7 +105,7 @@ def measure(bench: Bench) -> Findings:
             except PeerError as error:
                 notes.append(f"{error}.")
             else:
-                others[TORCH, 1] = lambda batch: eager.measure(RUNS_A_TURN, batch, timeout_s=120)
+                others[TORCH, 1] = lambda batch: eager.measure(RUNS_A_TURN, batch * card.looks, timeout_s=120)
         measured = _in_turns(bench, {key: _turn_of(engine) for key, engine in engines.items()} | others)
         beside = _beside_an_eye(bench, engines)
     bench.say("what auto chooses")
@@ -117,9 +117,11 @@ def measure(bench: Bench) -> Findings:
     return Findings(tables, _bars(measured, lite0), tuple(notes))
 
 
-def _turn_of(engine: Peer) -> Turn:
+def _turn_of(engine: Peer, looks: int = 1) -> Turn:
+    """An engine's turn; a network alone is fed each picture as often as the file looks at it."""
+
     def turn(batch: int) -> Runs:
-        runs: Runs = engine.call("measure", runs=RUNS_A_TURN, batch=batch, timeout_s=120)
+        runs: Runs = engine.call("measure", runs=RUNS_A_TURN, batch=batch * looks, timeout_s=120)
         return runs
 
     return turn

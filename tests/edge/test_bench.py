@@ -115,6 +115,25 @@ def test_the_model_is_measured_with_each_number_of_threads_and_each_batch(lite0_
     assert min(row["to_best"] for row in tables["auto"]["rows"]) == 1
 
 
+@pytest.mark.parametrize(("told", "looks"), [({}, 1), ({"looks": 4}, 4), ({"looks": 10**9}, 1), ({"looks": "8"}, 1)])
+def test_a_network_alone_is_fed_each_picture_as_often_as_its_file_looks_at_it(
+    told: dict[str, Any], looks: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    class Recorded(Peer):
+        def call(self, method: str, *, timeout_s: float, **given: Any) -> Any:
+            if "batch" in given and self._name == "the network of floats":
+                asked.append(given["batch"])
+            return super().call(method, timeout_s=timeout_s, **given)
+
+    monkeypatch.setattr("edge.bench.model.Peer", Recorded)
+    floats = write_model(tmp_path / "core.onnx", PARTS, card=False, input_type=FLOAT, input_shape=("N", 32, 32, 3))
+    own = write_model(tmp_path / "own.onnx", PARTS, calibration=told)
+    assert run_bench(["model"], own, effort=0.01, floats=floats) == 0
+    assert set(asked) == {looks, 4 * looks}
+
+
 def test_another_file_its_network_fed_floats_and_torch_are_timed_in_turns_and_lite0_at_224_is_held_to_its_bars(
     lite0_at_224: dict[str, Any],
 ) -> None:

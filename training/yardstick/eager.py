@@ -23,17 +23,17 @@ def main(name: str, size: int) -> None:
     """Answers until standard input ends; says "ready" first."""
     torch.set_num_threads(1)
     network = build_network(name, CLASSES, from_scratch=True).eval()
-    pixels = np.random.default_rng(1).integers(0, 256, (4, size, size, 3), np.uint8)
     print("ready", flush=True)
     for line in sys.stdin:
         runs, batch = map(int, line.split())
+        pixels = np.random.default_rng(1).integers(0, 256, (batch, size, size, 3), np.uint8)
         seconds: list[float] = []
         with torch.inference_mode():
             for run in range(-WARM_UP_RUNS, runs):
                 if run == 0:
                     cpu = process_time()
                 start = perf_counter()
-                network(as_input(pixels[:batch]))
+                network(as_input(pixels))
                 if run >= 0:
                     seconds.append(perf_counter() - start)
         print(json.dumps({"seconds": seconds, "cpu_s": process_time() - cpu}), flush=True)
