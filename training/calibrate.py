@@ -13,7 +13,8 @@ RIGHT_BELOW = 0.01
 CEILING = 0.9
 ENOUGH_TO_RAISE = 50
 HOTTEST = 20.0  # a temperature; the coldest is one through it
-NEWTON_STEPS = 20
+NEWTON_STEPS = 30
+SMALLEST_SHARE = 1e-6  # of a step: then there is nothing left to gain
 
 
 @dataclass(frozen=True)
@@ -68,23 +69,44 @@ def _fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
 
 
 def _fit_offsets(logits: np.ndarray, target: np.ndarray) -> Calibration:
-    """Newton's steps from the temperature alone: the loss is convex in 1 / temperature and the offsets together.
+    """Newton's method from the temperature alone: the loss is convex in 1 / temperature and the offsets together.
 
     Offsets are thought to be normal with a deviation of 1 beforehand, so a class of few pictures is not moved far.
+    A step that goes too far is halved until the loss falls, so the answer is never worse than the temperature alone.
     """
-    inverse, offsets = 1 / _fit_temperature(logits, target), np.zeros(logits.shape[1])
+    bounds = 1 / HOTTEST, HOTTEST
+
+    def loss(place: np.ndarray) -> float:
+        scaled = place[0] * logits + place[1:]
+        most = scaled.max(axis=1, keepdims=True)
+        surprise = most + np.log(np.exp(scaled - most).sum(axis=1, keepdims=True)) - scaled
+        return float((target * surprise).sum() + (place[1:] ** 2).sum() / 2)
+
+    place = np.array([1 / _fit_temperature(logits, target), *np.zeros(logits.shape[1])])
     for _ in range(NEWTON_STEPS):
-        p = softmax(inverse * logits + offsets)
-        mean = (p * logits).sum(axis=1, keepdims=True)
-        slope = np.array([((p - target) * logits).sum(), *((p - target).sum(axis=0) + offsets)])
-        together = (p * (logits - mean)).sum(axis=0)
-        curve = np.zeros((len(slope), len(slope)))
-        curve[0, 0] = (p * (logits - mean) ** 2).sum() + 1e-9  # of logits that are all alike, too
-        curve[0, 1:] = curve[1:, 0] = together
+        p = softmax(place[0] * logits + place[1:])
+        rest = logits - (p * logits).sum(axis=1, keepdims=True)
+        slope = np.array([((p - target) * logits).sum(), *((p - target).sum(axis=0) + place[1:])])
+        curve = np.empty((len(slope), len(slope)))
+        curve[0, 0] = (p * rest**2).sum() + 1e-9  # of logits that are all alike, too
+        curve[0, 1:] = curve[1:, 0] = (p * rest).sum(axis=0)
         curve[1:, 1:] = np.diag(p.sum(axis=0) + 1) - p.T @ p
-        step = np.linalg.solve(curve, slope)
-        inverse, offsets = float(np.clip(inverse - step[0], 1 / HOTTEST, HOTTEST)), offsets - step[1:]
-    return Calibration(1 / inverse, tuple(offsets.tolist()))
+        # A temperature that is at its bound and would leave it stays there.
+        ahead = place[0] * (1 - 1e-6 * np.sign(slope[0]))
+        held = int(not bounds[0] <= ahead <= bounds[1])
+        step = np.zeros(len(slope))
+        step[held:] = np.linalg.solve(curve[held:, held:], slope[held:])
+        before, share = loss(place), 1.0
+        while share > SMALLEST_SHARE:
+            moved = place - share * step
+            moved[0] = np.clip(moved[0], *bounds)
+            if loss(moved) < before:
+                place = moved
+                break
+            share /= 2
+        else:
+            break
+    return Calibration(float(1 / place[0]), tuple(place[1:].tolist()))
 
 
 def choose_thresholds(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.calibrate import calibration_error, choose_thresholds, fit_calibration, softmax
+from training.calibrate import Calibration, calibration_error, choose_thresholds, fit_calibration, softmax
 
 
 def honest(n: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
@@ -53,6 +53,29 @@ def test_a_few_pictures_move_a_class_less_than_they_ask_for() -> None:
     offsets = fit_calibration(logits, np.zeros(3, int), offsets=True).offsets
     assert 0 < offsets[0] < 0.8
     assert offsets[0] == pytest.approx(-offsets[1])
+
+
+@pytest.mark.parametrize("spread", [0.01, 1, 80])
+@pytest.mark.parametrize("right", [False, True])
+@pytest.mark.parametrize("leaning", [0, 5])
+def test_offsets_are_never_worse_than_the_temperature_alone(spread: float, right: bool, leaning: float) -> None:
+    """Logits too small or too large for any temperature within its bounds, or that all lean to one class."""
+    rng = np.random.default_rng(4)
+    logits = rng.normal(0, spread, (60, 3))
+    labels = logits.argmax(1) if right else rng.integers(0, 3, 60)
+    logits[:, 0] += leaning * spread
+    with_offsets, alone = (fit_calibration(logits, labels, offsets) for offsets in (True, False))
+    assert np.isfinite(with_offsets.offsets).all()
+    assert surprise(with_offsets, logits, labels) <= surprise(alone, logits, labels) + 1e-9
+
+
+def surprise(calibration: Calibration, logits: np.ndarray, labels: np.ndarray) -> float:
+    """What fit_calibration makes small: cross-entropy against labels that are not wholly believed, and its prior."""
+    n, classes = logits.shape
+    target = np.full((n, classes), 1 / (n + 2) / (classes - 1))
+    target[np.arange(n), labels] = 1 - 1 / (n + 2)
+    believed = np.log(np.maximum(calibration.probabilities(logits), 1e-300))
+    return float(-(target * believed).sum() + sum(offset**2 for offset in calibration.offsets) / 2)
 
 
 def test_a_useless_network_gets_the_highest_temperature_not_an_error() -> None:
