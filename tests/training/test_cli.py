@@ -126,6 +126,7 @@ def test_a_resumed_run_takes_the_words_that_it_began_with_and_refuses_others_by_
         "--size 64": "size 32, not 64",
         "--augment flip=false": "augment.flip True, not False",
         "--from-scratch --group similar": "from_scratch False, not True, group None, not similar",
+        "--tta turns --purity 0.99": "tta none, not turns, purity None, not 0.99",
         f"--settings {tmp_path}/other.toml": "lr 0.003, not 0.1, augment.zoom 0.12, not 0.3",
     }.items():
         assert main([*words, *other.split()]) == 2

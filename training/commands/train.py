@@ -282,8 +282,9 @@ def _check_same(options: argparse.Namespace, run: "Run") -> None:
     from training.settings import FitSettings
 
     asked = FitSettings.asked(options.settings, _words(options), dict(options.augment or []))
-    asked |= {key: value for key in ("size", "group") if (value := getattr(options, key)) is not None}
-    settings = run.settings.model_dump() | run.settings.fit.model_dump()
+    asked |= {key: value for key in ("size", "group", "tta") if (value := getattr(options, key)) is not None}
+    asked |= promises_of(options)
+    settings = run.settings.model_dump() | run.settings.fit.model_dump() | run.settings.promises.model_dump()
     settings |= {f"augment.{key}": value for key, value in settings["augment"].items()}
     other = [f"{key} {settings[key]}, not {value}" for key, value in asked.items() if settings[key] != value]
     if other:

@@ -187,7 +187,7 @@ def model_page(card: ModelCard, scores: dict[str, Score], command: str, file: Pa
         f"- Temperature {card.calibration['temperature']:.3f}"
         + _offsets(card)
         + f", calibration error {card.calibration['error']:.4f} on {card.calibration['pictures']} validation pictures",
-        *([f"- Looks at each picture {looks} times" for looks in [card.calibration.get("looks", 1)] if looks > 1]),
+        *([f"- Looks at each picture {card.looks} times"] if card.looks > 1 else []),
         f"- Network: {training['network']}, seed {training['seed']}, {training['optimizer']}",
         f"- Made {card.created} with " + ", ".join(f"{name} {number}" for name, number in card.libraries.items()),
         "",
