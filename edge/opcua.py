@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from edge.bounded import begun
 from edge.errors import ConfigError, OutputError, OutputRefused
 from edge.hosts import why_silent
+from edge.tls import LOCKED, read_pem_or_der
 
 # A server ends the session of a line that has died after so long; it has few to give.
 SESSION_MS = 30_000
@@ -268,14 +269,13 @@ def _application_uri(node: Node, table: str) -> str:
     from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
     def load(path: Path, name: str, pem: Callable[[bytes], Any], der: Callable[[bytes], Any]) -> Any:
+        data = read_pem_or_der(path, f"{table}.{name}")
         try:
-            data = path.read_bytes()
             return pem(data) if _is_pem(data) else der(data)
         except TypeError:  # by its documentation: it is encrypted, and no password was given
-            reason = "it is locked with a password: openssl pkey writes it without one"
-        except (OSError, ValueError) as error:
-            what = "key" if name == "key_file" else "certificate"
-            reason = getattr(error, "strerror", None) or f"it holds no {what}"
+            reason = LOCKED
+        except ValueError:
+            reason = f"it holds no {'key' if name == 'key_file' else 'certificate'}"
         raise ConfigError(f"{table}.{name} {path}: cannot be used ({reason})")
 
     pem, der = x509.load_pem_x509_certificate, x509.load_der_x509_certificate

@@ -14,6 +14,7 @@ WRONG_TIME = {
     10: "has expired: it needs a new one there, unless the clock of this machine is wrong",
 }
 OWN = "asks for a certificate of the line's own (certificate_file, key_file)"
+LOCKED = "it is locked with a password: openssl pkey writes it without one"
 # Parts of the reasons that OpenSSL gives, of which some change with its version.
 NO_TLS = {
     ("CERTIFICATE_REQUIRED",): f"it {OWN}",
@@ -35,8 +36,11 @@ class TlsFiles(Protocol):
     key_file: Path | None
 
 
-def half_named(files: TlsFiles) -> str:
-    """Which of certificate_file and key_file lacks the other; empty for neither."""
+def misused(files: TlsFiles, bare: str) -> str:
+    """Which of the keys has no use, or lacks another; bare says why nothing is encrypted, and the mend, if so."""
+    named = [key for key in ("ca_file", "certificate_file", "key_file") if getattr(files, key)]
+    if bare and named:
+        return f"{named[0]} is not used {bare}"
     if (files.certificate_file is None) == (files.key_file is None):
         return ""
     return "certificate_file needs key_file" if files.key_file is None else "key_file needs certificate_file"
@@ -54,13 +58,12 @@ def tls_of(files: TlsFiles, table: str) -> ssl.SSLContext:
             (certificate, "certificate_file", b"-----BEGIN CERTIFICATE-----", "certificate"),
             (key, "key_file", b"PRIVATE KEY-----", "key"),
         ):
-            if mark not in _read(path, f"{table}.{name}"):
+            if mark not in read_pem_or_der(path, f"{table}.{name}"):
                 raise ConfigError(f"{table}.{name} {path}: cannot be used (it holds no {what} in PEM)")
         try:
             context.load_cert_chain(certificate, key, _no_password)  # else OpenSSL asks for it at the terminal
         except _Locked:
-            reason = "it is locked with a password: openssl pkey writes it without one"
-            raise ConfigError(f"{table}.key_file {key}: cannot be used ({reason})") from None
+            raise ConfigError(f"{table}.key_file {key}: cannot be used ({LOCKED})") from None
         except ssl.SSLError as error:
             if error.reason != "KEY_VALUES_MISMATCH":
                 raise ConfigError(
@@ -79,7 +82,7 @@ def _no_password() -> str:
 
 
 def _trusting(ca_file: Path, key: str) -> ssl.SSLContext:
-    data = _read(ca_file, key)
+    data = read_pem_or_der(ca_file, key)
     try:
         if b"-----BEGIN" in data:
             return ssl.create_default_context(cafile=str(ca_file))
@@ -88,7 +91,8 @@ def _trusting(ca_file: Path, key: str) -> ssl.SSLContext:
         raise ConfigError(f"{key} {ca_file}: cannot be used (it holds no certificate)") from None
 
 
-def _read(path: Path, key: str) -> bytes:
+def read_pem_or_der(path: Path, key: str) -> bytes:
+    """The bytes of a file of certificates or of a key; raises ConfigError naming the key and the file."""
     try:
         return read_file(path, LONGEST_TEXT)
     except OSError as error:

@@ -16,7 +16,7 @@ from edge.mqtt import Address, Message, MqttLink
 from edge.outputs import Output, OutputSettings, Report
 from edge.plain import is_unseen
 from edge.records import Actuation, Decision
-from edge.tls import half_named, tls_of
+from edge.tls import misused, tls_of
 
 WAITING = 1000  # decisions that may wait for the broker
 CLOSE_S = 0.4  # so long they are waited for at the end; a line waits a little longer for all its outputs together
@@ -62,10 +62,7 @@ class MqttSettings(OutputSettings):
             raise ValueError("password_file needs username")
         if self.status_topic == self.topic:
             raise ValueError("status_topic must not be the topic of decisions: each needs one of its own")
-        for key in ("ca_file", "certificate_file", "key_file"):
-            if getattr(self, key) and not self.tls:
-                raise ValueError(f"{key} is not used without TLS: set tls = true")
-        if wrong := half_named(self):
+        if wrong := misused(self, "" if self.tls else "without TLS: set tls = true"):
             raise ValueError(wrong)
         return self
 

@@ -22,7 +22,7 @@ from edge.hosts import can_be_host, is_loopback_name, misspelt
 from edge.http_client import HttpClient
 from edge.outputs import Output, OutputSettings
 from edge.records import Actuation, Decision
-from edge.tls import half_named, tls_of
+from edge.tls import misused, tls_of
 
 # Standard Webhooks, section "Signature scheme": the key has 24 to 64 bytes, written whsec_ and base64.
 SECRET_PREFIX, LEAST_KEY, LONGEST_KEY = "whsec_", 24, 64
@@ -50,10 +50,7 @@ class WebhookSettings(OutputSettings):
         # Said by the whole table: a sentence about one key shows its value, and an address may hold a password.
         if wrong := _wrong_with(self.url):
             raise ValueError(f"url {wrong}")
-        for key in ("ca_file", "certificate_file", "key_file"):
-            if getattr(self, key) and not self.url.lower().startswith("https:"):
-                raise ValueError(f"{key} is not used with http: write https in url")
-        if wrong := half_named(self):
+        if wrong := misused(self, "" if self.url.lower().startswith("https:") else "with http: write https in url"):
             raise ValueError(wrong)
         return self
 

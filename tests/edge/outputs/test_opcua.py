@@ -1,6 +1,7 @@
 """The opcua output, against a real server: out and back, whatever becomes of the way to it."""
 
 import asyncio
+import os
 import socket
 import sys
 import threading
@@ -345,6 +346,7 @@ def test_a_certificate_that_cannot_be_used_is_told_with_its_key(gates: Callable[
     nameless, none = make_identity(tmp_path, "nameless", uri=False), tmp_path / "none.pem"
     locked, other = make_identity(tmp_path, "locked", password=b"secret"), make_identity(tmp_path, "other")
     none.write_text("nothing")
+    os.mkfifo(tmp_path / "pipe")
     for keys, says in (
         (
             {"certificate_file": nameless.certificate, "key_file": nameless.key},
@@ -360,6 +362,7 @@ def test_a_certificate_that_cannot_be_used_is_told_with_its_key(gates: Callable[
         ),
         ({"certificate_file": locked.certificate, "key_file": locked.key}, "key_file .*: cannot be used .*password"),
         ({"certificate_file": nameless.certificate, "key_file": other.key}, "key_file .*: is not the key of certif"),
+        ({"certificate_file": nameless.certificate, "key_file": tmp_path / "pipe"}, "key_file .*it is no regular file"),
         ({"certificate_file": tmp_path / "gone", "key_file": nameless.key}, "certificate_file .*No such file"),
     ):
         with pytest.raises(ConfigError, match=rf"outputs\.gate\.{says}"):
