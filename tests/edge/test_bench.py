@@ -3,6 +3,8 @@
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -27,9 +29,12 @@ from edge.bench.rival import Rival
 from edge.bench.screen import Screen
 from edge.bench.startup import Run, as_toml
 from edge.bench.twin import LiveTwin
+from edge.bench.witness import Witness
+from edge.bounded import within
 from edge.cli import main
 from edge.config import LineConfig
 from edge.errors import ConfigError, ModelError
+from edge.priority import ask_for_real_time
 from edge.simulator.arrivals import PARTS
 from tests.edge.tiny_model import FLOAT, write_model
 
@@ -254,6 +259,8 @@ def test_belts_are_sorted_in_the_twin_and_held_against_what_really_happened(mode
     assert fired["clients"] == 8
     assert fired["requests_s"] > 0
     assert pairs["items"] > 0
+    late = [row["machine_percent"] for row in (steady, uneven, fired)]
+    assert all(one is None or 0 <= one <= 100 for one in late)
     # What a busy machine makes of a belt in real time is for the bench to find, and to say: scenarios bar wrong pushes.
     for name, row in (("steady", steady), ("uneven", uneven)):
         bar = found["bars"][f"{name}_wrong"]
@@ -284,6 +291,38 @@ def test_a_process_that_gave_up_its_priority_is_not_granted_any(model: Path) -> 
     whole = content(model, PARTS, source, web=False)
     with Peer("the twin", LiveTwin, content=whole, real_time=False) as twin:
         assert twin.call("granted", timeout_s=30) is False
+
+
+HOLDS_A_CORE = """
+import os, time
+os.sched_setaffinity(0, {CORE})
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(95))
+until = time.monotonic() + 0.05
+while time.monotonic() < until:
+    pass
+"""
+
+
+def test_a_witness_sees_a_core_being_taken_away() -> None:
+    if refused := within(None, ask_for_real_time, "asking"):
+        pytest.skip(refused)
+    cores = os.sched_getaffinity(0)
+    with Witness() as machine:
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", HOLDS_A_CORE.replace("CORE", str(max(cores)))], check=True)
+        watched_s = (time.monotonic() - began) * len(cores)
+    share = machine.later_than(0.01)
+    assert share is not None
+    # 50 ms of one core, less the 10 that are no lateness yet and the half that passes before the next wake.
+    assert 0.039 / watched_s * 0.9 < share < 1
+    assert machine.later_than(60.0) == 0
+
+
+def test_a_witness_that_is_granted_nothing_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.bench.witness.ask_for_real_time", lambda priority: "refused")
+    with Witness() as machine:
+        pass
+    assert machine.later_than(0.001) is None
 
 
 def test_a_fresh_start_and_the_memory_of_both_processes_are_held_against_their_bars(
