@@ -121,6 +121,18 @@ def test_the_page_says_what_the_file_promises_and_lists_every_way_to_quantize_th
     ]
 
 
+def test_the_page_says_how_often_the_file_looks_at_a_picture_where_that_is_more_than_once(
+    report: Path, colours: Path, tmp_path: Path
+) -> None:
+    names = Classifier(colours / "models" / "int8.onnx", provider="cpu").card.classes
+    often = write_model(tmp_path / "often.onnx", names, calibration={"looks": 4})
+    assert (
+        main(["evaluate", str(often), str(colours / "pictures"), "--report", str(tmp_path / "r.html"), "--quick"]) == 0
+    )
+    assert "median, 4 looks, one thread" in (tmp_path / "r.html").read_text()
+    assert "median, one thread" in report.read_text()
+
+
 def test_the_json_beside_it_holds_what_the_answers_say(report: Path, colours: Path) -> None:
     figures = json.loads(report.with_suffix(".json").read_text())
     classifier = Classifier(colours / "models" / "int8.onnx", provider="cpu")
