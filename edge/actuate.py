@@ -32,6 +32,7 @@ from edge.priority import ask_for_real_time
 from edge.records import Actuation, Item, Outcome
 from edge.stats import Distribution
 from edge.turns import Turns
+from edge.vitals import ROUND_S
 from edge.worker import Worker
 
 _log = logging.getLogger("sortline.actuate")
@@ -69,10 +70,11 @@ class Hand:
         on_fired: Callable[[Actuation, float], None],
         watching_since: Callable[[str], float] = lambda lane: math.inf,
         permit: Permit | None = None,
+        comes_round: Callable[[], None] = lambda: None,
     ) -> None:
         self._config, self._outputs, self._ledger, self._herald = config, outputs, ledger, herald
         self._belt, self._clock = belt, clock
-        self._resolve, self._on_fired = resolve, on_fired
+        self._resolve, self._on_fired, self._comes_round = resolve, on_fired, comes_round
         self._lock = ledger.lock
         self._lanes = {lane.name: lane for lane in config.lanes}
         self.geometry = Geometry.of(config, outputs, half_view_mm=0.0)
@@ -233,6 +235,7 @@ class Hand:
             _log.warning(refused)
         self._turns.in_hand = not refused
         while True:
+            self._comes_round()
             with self._lock:
                 life = min(self._ledger, key=lambda one: one.due_at, default=None)
                 due_at = life.due_at if life else math.inf
@@ -240,7 +243,7 @@ class Hand:
                     return
                 if life is None or due_at > self._clock.now():
                     self._planned = due_at
-                    self._clock.wait(self._lock, due_at)
+                    self._clock.wait(self._lock, min(due_at, self._clock.now() + ROUND_S))
                     self._planned = -math.inf
                     continue
                 actuation = None if self._not_yet(life) else self._act(life)
@@ -461,10 +464,6 @@ class Hand:
 
         return Worker(
             f"sortline-output-{name}", self._push, PUSHES_WAITING, failed,
-            threaded=self._threaded, prepare=_before_all_but_the_hand,
+            # Before all but the hand, which has said already whether real-time priority is granted.
+            threaded=self._threaded, prepare=lambda: ask_for_real_time(49),
         )  # fmt: skip
-
-
-def _before_all_but_the_hand() -> None:
-    """An output's thread asks for real-time priority too; the hand has said already whether it is granted."""
-    ask_for_real_time(49)

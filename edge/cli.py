@@ -185,12 +185,13 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
     from edge.memory import set_memory_aside
     from edge.priority import session_precedence
     from edge.screen import print_summary
+    from edge.service import Supervisor
 
     _writable(options.summary, "--summary")
     fast = getattr(options, "fast", False)
     if fast:
         _must_be_recorded(config)
-    with options.wish.to_stop() as stop, session_precedence():
+    with options.wish.to_stop() as stop, session_precedence(), Supervisor() as supervisor:
         line = Line(
             config,
             clock=VirtualClock() if fast else None,
@@ -206,8 +207,9 @@ def _sort(config: Any, options: argparse.Namespace) -> int:
                 _note(f"{config.model.path} runs on {line.classifier.choice.why}")
                 if line.url:
                     _note(f"the page is at {line.url} (Ctrl-C ends)")
-                _watch(line, stop, options.seconds)
+                _watch(line, stop, options.seconds, supervisor)
         finally:
+            supervisor.stopping()
             line.stop()
     summary, status = line.watch.summary(), 0
     if options.summary:  # before the table: the terminal may be gone
@@ -226,9 +228,16 @@ def _note(text: str) -> None:
         print(plain(f"sortline: {text}"), file=sys.stderr, flush=True)
 
 
-def _watch(line: Any, stop: threading.Event, seconds: float) -> None:
+def _watch(line: Any, stop: threading.Event, seconds: float, supervisor: Any) -> None:
+    """Waits until the line has done its work; a supervisor's watchdog is fed while its threads come round."""
+    supervisor.ready()
     ends = perf_counter() + seconds if seconds else float("inf")
     while not stop.is_set() and not line.wait(0.0):
+        if supervisor.there:
+            failing = [f"{name}: {part['text']}" for name, part in line.health().items() if not part["ok"]]
+            supervisor.status("; ".join(failing) or "sorting")
+            if line.vitals.trouble() is None:
+                supervisor.alive()
         rest = ends - perf_counter()
         if rest <= 0:
             return

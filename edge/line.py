@@ -18,6 +18,7 @@ import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -55,6 +56,7 @@ from edge.priority import ask_for_precedence, hand_over_quickly, with_precedence
 from edge.records import Actuation, Decision, Frame, Item, View
 from edge.stats import Distribution
 from edge.trigger import Trigger
+from edge.vitals import Vitals, health_of
 from edge.watch import Watch
 from edge.web.side import WebSide
 
@@ -103,6 +105,7 @@ class Line:
         self._max_frames = max_frames
         self.frames = 0
         self.finished = threading.Event()
+        self.vitals = Vitals(self.clock)
         self._stopping = threading.Event()
         self._stop_once = threading.Lock()
         self._stopped = False
@@ -151,11 +154,14 @@ class Line:
             raise
         self.tell, self.labelled = herald.tell, herald.labelled
         self.eye = self._open_eye()
-        self.mind = Mind(config, self.classifier, self.ledger, herald, self.belt, self.clock)
+        self.mind = Mind(
+            config, self.classifier, self.ledger, herald, self.belt, self.clock,
+            comes_round=partial(self.vitals.comes_round, "mind"),
+        )  # fmt: skip
         self.hand = self.mind.hand = Hand(
             config, self.outputs, self.ledger, self.belt, self.clock, herald,
             resolve=self.mind.resolve, on_fired=self._fired, watching_since=self.photo_eyes.watching_since,
-            permit=self.permit,
+            permit=self.permit, comes_round=partial(self.vitals.comes_round, "hand"),
         )  # fmt: skip
         self.grabber = FrameGrabber(config.camera, self.clock, self.belt.position_mm, herald.incident)
         self._looks_out = config.items.mode == "motion"  # else items are announced, or fill the picture
@@ -358,9 +364,11 @@ class Line:
     def _run_eye(self) -> None:
         ask_for_precedence()
         while not self._stopping.is_set() and not self.grabber.ended and not self._had_enough():
+            self.vitals.comes_round("eye")
             if frame := self.grabber.take(0.25):
                 self._attach(self.grabber.source)
                 self._try_to_see(frame)
+        self.vitals.ended("eye")
         if not self._stopping.is_set():
             self._drain()
 
@@ -455,15 +463,5 @@ class Line:
         return facts_of(self.config, self.classifier)
 
     def health(self) -> dict[str, dict[str, Any]]:
-        """Which parts are well: camera, model, outputs, encoder, photo-eyes; each {"ok": bool, "text": sentence}."""
-        camera, eyes = self.grabber.stats(), len(self.config.photo_eyes)
-        troubles = {
-            "model": (self.mind.trouble(), "ready"),
-            "outputs": (self.hand.trouble(), f"{len(self.outputs)} ready"),
-            **({"encoder": (self.belt.trouble(), "counting")} if isinstance(self.belt, EncoderBelt) else {}),
-            **({"eyes": (self.photo_eyes.trouble(), f"{eyes} watching")} if eyes else {}),
-        }
-        return {
-            "camera": {"ok": camera.state in {"running", "ended"} and not camera.trouble, "text": camera.text},
-            **{part: {"ok": trouble is None, "text": trouble or well} for part, (trouble, well) in troubles.items()},
-        }
+        """Which parts are well, each {"ok": bool, "text": sentence}."""
+        return health_of(self)

@@ -6,6 +6,7 @@ of no return, when the hand asks for it. A result that comes later is counted an
 
 import logging
 import threading
+from collections.abc import Callable
 from time import perf_counter
 
 from edge.actuate import Hand
@@ -43,7 +44,10 @@ class Mind:
         herald: Herald,
         belt: Belt,
         clock: Clock,
+        *,
+        comes_round: Callable[[], None] = lambda: None,
     ) -> None:
+        self._comes_round = comes_round
         self._classifier, self._ledger, self._herald = classifier, ledger, herald
         self._belt, self._clock = belt, clock
         self._decider, self._sizes = Decider(config, classifier.card), Sizes()
@@ -204,6 +208,7 @@ class Mind:
     def _run(self) -> None:
         ask_for_precedence()
         while not self._stopping:
+            self._comes_round()
             self.think(self.batch, 0.25)
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from edge.line import Line
 
 PERIOD_S = 0.25
+LOOKED_AFTER: tuple[tuple[str, Scope], ...] = (
+    ("threads", "line"), ("model", "model"), ("outputs", "output"), ("eyes", "belt"),
+)  # fmt: skip
 PASSED_S = 1.0  # what is too long is told of again when none was seen for so long
 STEADY_S = 1.0  # a belt is compared with the pictures when it has run evenly for so long
 SPEED_ERROR = 0.15  # a share: beyond it the configured belt speed does not fit what the pictures show
@@ -198,6 +201,7 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.wait(PERIOD_S):
+            self._line.vitals.comes_round("watch")
             try:
                 if self._web:
                     self._web.state(self.snapshot())
@@ -213,8 +217,7 @@ class Watch:
         if isinstance(line.belt, EncoderBelt):
             line.belt.look_after()
         health = line.health()
-        parts: tuple[tuple[str, Scope], ...] = (("model", "model"), ("outputs", "output"), ("eyes", "belt"))
-        for part, scope in parts:
+        for part, scope in LOOKED_AFTER:
             if part not in health:
                 continue
             ok = health[part]["ok"]

@@ -31,7 +31,7 @@ class Worker(Generic[Job]):
         on_error: Callable[[BaseException], None],
         *,
         threaded: bool = True,
-        prepare: Callable[[], None] | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         self.name = name
         self._handle, self._most, self._on_error, self._prepare = handle, most, on_error, prepare
