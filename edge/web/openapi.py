@@ -163,7 +163,7 @@ def _health() -> Schema:
         },
         "/readyz": {
             "get": call(
-                "health", "readyz", "Whether camera, model and outputs are well",
+                "health", "readyz", "Whether camera, model, outputs and the line itself are well",
                 {"200": readiness, "503": {**readiness, "description": "Which part is not"}},
             )
         },
