@@ -11,10 +11,14 @@ slow or full disk is nothing to the line.
 import re
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from edge.plain import is_unseen
+
 UNSURE_SHARE = 0.2  # of the room
-_NOT_IN_NAMES = re.compile(r"[^\w .+-]")
+RECOUNT_S = 60.0  # a folder that was full is looked at again: somebody may have emptied it
+_NOT_IN_NAMES = re.compile(r"[/\\:*?\"<>|]|^__")
 
 
 class AlbumFull(Exception):
@@ -27,14 +31,8 @@ class Album:
     def __init__(self, folder: Path, most_bytes: int) -> None:
         self._folder, self._most = folder, most_bytes
         self._lock = threading.Lock()
-        self._unsure: list[tuple[Path, int]] = []
         self._labelled: dict[int, Path] = {}
-        self._bytes = 0
-        for path in sorted(folder.rglob("*.jpg")) if folder.is_dir() else ():
-            size = path.stat().st_size
-            self._bytes += size
-            if path.parent.name == "unsure":
-                self._unsure.append((path, size))
+        self._count()
 
     def label(self, item_id: int, wall: float, label: str | None, jpeg: bytes) -> str:
         """Keeps a picture of an item under what a person calls it, in place of an earlier word on the same item.
@@ -45,16 +43,19 @@ class Album:
         path = self._folder / place / _file_name(item_id, wall)
         with self._lock:
             before = self._labelled.get(item_id)
-            if before == path:
+            if before == path and path.exists():
                 return str(path.relative_to(self._folder))
+            if self._bytes + len(jpeg) > self._most:
+                self._count()
             self._drop_unsure(self._most - len(jpeg))
             if self._bytes + len(jpeg) > self._most:
                 raise AlbumFull
             self._write(path, jpeg)
             self._labelled[item_id] = path
-            if before is not None and before.exists():
+            if before is not None and before != path and before.exists():
                 self._bytes -= before.stat().st_size
                 before.unlink()
+            self._drop_named(path.name)
         return str(path.relative_to(self._folder))
 
     def unsure(self, item_id: int, wall: float, jpeg: bytes) -> None:
@@ -62,11 +63,30 @@ class Album:
         path = self._folder / "unsure" / _file_name(item_id, wall)
         with self._lock:
             share = int(self._most * UNSURE_SHARE)
+            if self._bytes + len(jpeg) > self._most and time.monotonic() > self._counted + RECOUNT_S:
+                self._count()
             while self._unsure and sum(size for _, size in self._unsure) + len(jpeg) > share:
                 self._drop_oldest()
             if len(jpeg) <= share and self._bytes + len(jpeg) <= self._most:
                 self._write(path, jpeg)
                 self._unsure.append((path, len(jpeg)))
+
+    def _count(self) -> None:
+        """Looks at what lies there: people empty the folder, and move what was unsure to where it belongs."""
+        self._bytes, self._unsure, self._counted = 0, list[tuple[Path, int]](), time.monotonic()
+        for path in sorted(self._folder.rglob("*.jpg")) if self._folder.is_dir() else ():
+            with suppress(FileNotFoundError):  # it is being moved at this moment
+                size = path.stat().st_size
+                self._bytes += size
+                if path.parent.name == "unsure":
+                    self._unsure.append((path, size))
+
+    def _drop_named(self, name: str) -> None:
+        """A picture that somebody has named waits no longer to be named."""
+        for path, size in [one for one in self._unsure if one[0].name == name]:
+            self._unsure.remove((path, size))
+            path.unlink(missing_ok=True)
+            self._bytes -= size
 
     def _drop_unsure(self, most: int) -> None:
         """Makes room for a labelled picture at the cost of those that nobody has named."""
@@ -95,5 +115,9 @@ def _file_name(item_id: int, wall: float) -> str:
 
 
 def _folder_name(label: str) -> str:
-    """A class name as a folder's: a model file may name its classes as it likes, but not reach out of the folder."""
-    return _NOT_IN_NAMES.sub("_", label).strip(". ") or "_"
+    """A class name as a folder's, by which training knows it again.
+
+    A model file may name its classes as it likes, but not reach out of the folder.
+    """
+    seen = "".join("_" if is_unseen(char) else char for char in label)
+    return _NOT_IN_NAMES.sub("_", seen).strip(". ") or "_"

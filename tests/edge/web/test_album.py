@@ -1,5 +1,6 @@
 """Pictures worth labelling: class folders that training reads, and a size that they never exceed."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,29 @@ def test_unsure_pictures_make_room_for_newer_ones_and_for_labelled_ones(tmp_path
     assert not list((tmp_path / "unsure").iterdir())
 
 
+def test_a_picture_that_somebody_has_named_waits_for_nobody(tmp_path: Path) -> None:
+    for label in ("bolt", None):
+        Album(tmp_path, 100_000).unsure(1, 0.0, JPEG)
+        album = Album(tmp_path, 100_000)  # the program may have started again meanwhile
+        album.unsure(2, 0.0, JPEG)
+        place = album.label(1, 0.0, label, JPEG)
+        assert names(tmp_path) == sorted([place, "unsure/19700101-000000-2.jpg"])
+        (tmp_path / place).unlink()
+
+
+def test_a_folder_that_somebody_empties_takes_pictures_again(tmp_path: Path) -> None:
+    album = Album(tmp_path, 2_000)
+    for item in range(2):
+        album.label(item, 0.0, "bolt", JPEG)
+    with pytest.raises(AlbumFull):
+        album.label(2, 0.0, "bolt", JPEG)
+    shutil.rmtree(tmp_path / "labelled")
+    for item in (0, 2):  # also one that was named before, whose picture is gone
+        assert (tmp_path / album.label(item, 0.0, "bolt", JPEG)).is_file()
+    with pytest.raises(AlbumFull):
+        album.label(3, 0.0, "bolt", JPEG)
+
+
 def test_what_people_have_named_is_never_thrown_away(tmp_path: Path) -> None:
     for _ in range(2):  # also when the program starts again
         album = Album(tmp_path, 3_000)
@@ -49,7 +73,12 @@ def test_what_people_have_named_is_never_thrown_away(tmp_path: Path) -> None:
         assert len(names(tmp_path)) == 3
 
 
-@pytest.mark.parametrize("label", ["../../etc", "/etc/cron.d", "..", "a/b", "", "nul\0"])
+@pytest.mark.parametrize("label", ["nut (M6)", "a & b", "75 %", "l'écrou, petit", "#4", "half_[1]"])
+def test_a_class_keeps_the_name_that_training_knows_it_by(tmp_path: Path, label: str) -> None:
+    assert Path(Album(tmp_path, 10_000).label(1, 0.0, label, JPEG)).parts[1] == label
+
+
+@pytest.mark.parametrize("label", ["../../etc", "/etc/cron.d", "..", "a/b", "", "nul\0", "c:\\d", "__a"])
 def test_no_class_name_reaches_out_of_the_folder(tmp_path: Path, label: str) -> None:
     folder = tmp_path / "pictures"
     place = Album(folder, 10_000).label(1, 0.0, label, JPEG)
