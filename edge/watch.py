@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from edge.line import Line
 
 PERIOD_S = 0.25
-LOOKED_AFTER: tuple[tuple[str, Scope], ...] = (
-    ("threads", "line"), ("model", "model"), ("outputs", "output"), ("eyes", "belt"),
-)  # fmt: skip
+WATCHED = "watched"
+LOOKED_AFTER: tuple[tuple[str, Scope, str], ...] = (
+    ("threads", "line", "a service's watchdog starts the line anew; where none does, start it anew"),
+    ("model", "model", WATCHED),
+    ("outputs", "output", WATCHED),
+    ("eyes", "belt", WATCHED),
+)
 PASSED_S = 1.0  # what is too long is told of again when none was seen for so long
 STEADY_S = 1.0  # a belt is compared with the pictures when it has run evenly for so long
 SPEED_ERROR = 0.15  # a share: beyond it the configured belt speed does not fit what the pictures show
@@ -217,12 +221,14 @@ class Watch:
         if isinstance(line.belt, EncoderBelt):
             line.belt.look_after()
         health = line.health()
-        for part, scope in LOOKED_AFTER:
+        for part, scope, action in LOOKED_AFTER:
             if part not in health:
                 continue
             ok = health[part]["ok"]
             if ok != self._known.get(part, True):
-                self._herald.tell(f"{part}_unwell", scope, health[part]["text"], "watched", recovered=ok)
+                self._herald.tell(
+                    f"{part}_unwell", scope, health[part]["text"], WATCHED if ok else action, recovered=ok
+                )
             self._known[part] = ok
 
     def _compare_speeds(self, now: float) -> None:
