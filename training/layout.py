@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 import numpy as np
 
@@ -39,7 +40,11 @@ NOT_UTF8 = "its name is not UTF-8 text; rename it"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One picture file: name is its path under the dataset's root; part is None where the folder has no parts."""
+    """One picture file: name is its path under the dataset's root; part is None where the folder has no parts.
+
+    label is the class folder's name as keyboards write it: macOS spells an ü in two characters (Unicode's NFD), and a
+    line that names the class would not find it.
+    """
 
     path: Path
     name: str
@@ -127,7 +132,7 @@ def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tup
             raise DatasetError(f"{legible(str(folder))}: {NOT_UTF8}")
         if why := unfit(folder.name):
             raise DatasetError(f"{plain(str(folder))}: cannot be the name of a class: {why}; rename the folder")
-        found = 0
+        found, label = 0, normalize("NFC", folder.name)
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(root).as_posix()
             if not path.is_file():
@@ -141,7 +146,7 @@ def _find_classes(root: Path, folders: list[Path], part: PartName | None) -> tup
             elif legible(name) != name:
                 skipped.append(Skipped(legible(name), NOT_UTF8))
             elif path.suffix.lower() in SUFFIXES:
-                files.append(File(path, name, folder.name, part))
+                files.append(File(path, name, label, part))
                 found += 1
             elif path.name.lower() not in JUNK:
                 skipped.append(Skipped(name, "is not a picture by its name"))

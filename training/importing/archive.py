@@ -67,7 +67,7 @@ def _unpack(archive: zipfile.ZipFile, path: Path, folder: Path, progress: Progre
 
 def _target(path: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     """Where a member goes, relative to the folder; DatasetError for what would go elsewhere or is no plain file."""
-    name = PurePosixPath(member.filename.replace("\\", "/"))
+    name = PurePosixPath(_meant(member).replace("\\", "/"))
     if name.is_absolute() or ".." in name.parts or (name.parts and name.parts[0].endswith(":")):
         raise DatasetError(f"{path}: holds {member.filename!r}, which would be written outside its folder")
     mode = member.external_attr >> 16
@@ -76,6 +76,16 @@ def _target(path: Path, member: zipfile.ZipInfo) -> PurePosixPath:
     if member.flag_bits & 1:
         raise DatasetError(f"{path}: is encrypted; unpack it first")
     return name
+
+
+def _meant(member: zipfile.ZipInfo) -> str:
+    """A member's name. macOS writes UTF-8 and does not say so, so that it is read as DOS's letters (APPNOTE, D.1)."""
+    if member.flag_bits & 0x800 or member.filename.isascii():
+        return member.filename
+    try:
+        return member.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return member.filename
 
 
 def _too_large(path: Path, room: int) -> str:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from edge.picture import SUFFIXES
 from training.layout import HIDDEN, PART_FOLDERS, PartName, Skipped, no_file
@@ -103,8 +104,8 @@ class Source:
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
         for path in self.pictures:
-            self._by_name.setdefault(path.name, []).append(path)
-            self._by_stem.setdefault(path.stem, []).append(path)
+            self._by_name.setdefault(normalize("NFC", path.name), []).append(path)
+            self._by_stem.setdefault(normalize("NFC", path.stem), []).append(path)
 
     def name(self, path: Path) -> str:
         """A file's path under the root."""
@@ -117,9 +118,9 @@ class Source:
         """The picture that a label file in the folder `beside` names, or why there is none.
 
         The longer the part of the named path that agrees the better; the nearer to the label file the
-        better. Names without a suffix are found too.
+        better. Names without a suffix are found too, and macOS's letters, an ü of two characters, are the usual ones.
         """
-        wanted = PurePosixPath(named.strip().replace("\\", "/"))
+        wanted = PurePosixPath(normalize("NFC", named.strip().replace("\\", "/")))
         stem = wanted.name.removesuffix(wanted.suffix) if wanted.suffix.lower() in SUFFIXES else wanted.name
         found = self._by_name.get(wanted.name) or self._by_stem.get(stem) or []
         if not found:
@@ -127,7 +128,7 @@ class Source:
         tail = (*wanted.parts[:-1], stem)
 
         def fits(path: Path) -> tuple[int, int]:
-            own = (*path.relative_to(self.root).parts[:-1], path.stem)
+            own = [normalize("NFC", step) for step in (*path.relative_to(self.root).parts[:-1], path.stem)]
             same = 0
             while same < min(len(own), len(tail)) and own[-1 - same] == tail[-1 - same]:
                 same += 1
@@ -191,7 +192,7 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"is not UTF-8 text (byte {error.start})") from None
+        raise ValueError(f"is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def _is_own_list(path: Path) -> bool:

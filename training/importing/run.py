@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from unicodedata import normalize
 
 from rich.progress import Progress
 
@@ -86,12 +87,13 @@ def import_pictures(
     if path.is_dir() and out.resolve().is_relative_to(path.resolve()):
         raise DatasetError(f"{out}: lies inside {path}, whose pictures it would be among; name a folder elsewhere")
     _make(out.absolute().parent)
+    rename = {normalize("NFC", old): new for old, new in (rename or {}).items()}
     with opened(path, out.absolute().parent, progress) as folder:
         source = Source(folder)
         form = form or detect(source, path)
         findings = read_cvat(source, video) if form == "cvat" else READERS[form](source)
         _account(source, findings, form)
-        items = _with_parts(_with_classes(findings, rename or {}), findings)
+        items = _with_parts(_with_classes(findings, rename), findings)
         if not items:
             reasons = "".join(f"; {one.name}: {one.reason}" for one in findings.left_out[:3])
             raise DatasetError(f"{path}: has nothing to import as {form}{reasons}")
@@ -107,7 +109,7 @@ def import_pictures(
             findings.notes += [
                 f"class {label!r} is named but has no picture"
                 for label in dict.fromkeys(findings.classes)
-                if label not in (rename or {}) and _folder(label) not in used
+                if normalize("NFC", label) not in rename and _folder(label) not in used
             ]
             left_out = sorted({*findings.left_out, *not_written}, key=lambda one: one.name)
             made = Imported(path, out, form, tuple(written), tuple(left_out), tuple(findings.notes))
@@ -175,6 +177,7 @@ def _account(source: Source, findings: Findings, form: str) -> None:
 
 def _with_classes(findings: Findings, rename: Mapping[str, str]) -> list[Labelled]:
     """The items with class names that can be folders; what is odd about the names is noted."""
+    findings.items = [replace(item, label=normalize("NFC", item.label)) for item in findings.items]
     unknown = sorted(set(rename) - {item.label for item in findings.items})
     if unknown:
         have = ", ".join(sorted({item.label for item in findings.items})) or "none"
@@ -235,7 +238,7 @@ def spellings(counts: Mapping[str, int], before: Mapping[str, set[str]] | None =
 
 def _folder(label: str) -> str:
     """A class's name as the name of a folder; empty where it cannot be one."""
-    seen = "".join("/" if is_unseen(char) else char for char in label.strip())
+    seen = "".join("/" if is_unseen(char) else char for char in normalize("NFC", label.strip()))
     name = re.sub(r"[/\\:*?\"<>|]+", "-", seen).strip()
     return "" if unfit(name) or not name.strip("-") or len(name.encode()) > LONGEST_NAME else name
 

@@ -78,6 +78,8 @@ def _read_one(source: Source, findings: Findings, path: Path, rows: list[Row]) -
         findings.looked_at.add(picture)
         try:
             kind = row[label] if label is not None else _marked(names, kinds, row)
+            if not kind:
+                raise ValueError("has no class")
             area = _area(row, box) if box and any(row[i] for i in box) else None
             noted = (int(number(row[size[0]])), int(number(row[size[1]]))) if size else None
         except ValueError as error:
