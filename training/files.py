@@ -36,14 +36,17 @@ def whole_or_not_at_all(out: Path) -> Iterator[Path]:
             yield unfinished
         except TrainingError as error:  # for the reader, the file that could not be written is one of out's
             raise TrainingError(str(error).replace(str(unfinished), str(out))) from None
+        there = out.is_dir()
+        if there and any(out.iterdir()):
+            raise TrainingError(f"{out}: was written by another program meanwhile; name a new folder")
         try:
-            if out.is_dir():
+            if there:
                 for path in sorted(unfinished.iterdir()):  # out may be a disk's own root, which nothing can replace
                     shutil.move(path, out / path.name)
             else:
                 unfinished.rename(out)
         except OSError as error:
-            if out.is_dir():
+            if there:
                 for path in out.iterdir():  # it was empty: what is in it now is half of this
                     shutil.rmtree(path, ignore_errors=True)
             raise TrainingError(f"{out}: cannot be written ({error.strerror or error})") from None
