@@ -55,6 +55,7 @@ class Album:
             if before is not None and before != path and before.exists():
                 self._bytes -= before.stat().st_size
                 before.unlink()
+                _drop_if_empty(before.parent)
             self._drop_named(path.name)
         return str(path.relative_to(self._folder))
 
@@ -106,8 +107,15 @@ class Album:
             partial.replace(path)
         except OSError:
             partial.unlink(missing_ok=True)
+            _drop_if_empty(path.parent)
             raise
         self._bytes += len(jpeg)
+
+
+def _drop_if_empty(folder: Path) -> None:
+    """A class without a picture is one that training refuses."""
+    with suppress(OSError):  # it has others
+        folder.rmdir()
 
 
 def _file_name(item_id: int, wall: float) -> str:

@@ -1,5 +1,7 @@
 """Pictures worth labelling: class folders that training reads, and a size that they never exceed."""
 
+import errno
+import os
 import shutil
 from pathlib import Path
 
@@ -26,6 +28,7 @@ def test_a_second_word_on_an_item_moves_its_picture(tmp_path: Path) -> None:
     for label in ("bolt", "bolt", "nut"):
         album.label(1, 0.0, label, JPEG)
     assert names(tmp_path) == ["labelled/nut/19700101-000000-1.jpg"]
+    assert [path.name for path in (tmp_path / "labelled").iterdir()] == ["nut"]  # training refuses an empty class
 
 
 def test_unsure_pictures_make_room_for_newer_ones_and_for_labelled_ones(tmp_path: Path) -> None:
@@ -91,3 +94,18 @@ def test_a_disk_that_refuses_leaves_nothing_half_written(tmp_path: Path) -> None
     with pytest.raises(OSError):
         Album(tmp_path, 10_000).label(1, 0.0, "bolt", JPEG)
     assert names(tmp_path) == ["labelled"]
+
+
+def test_a_full_disk_leaves_no_empty_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    album = Album(tmp_path, 10_000)
+    album.label(1, 0.0, "bolt", JPEG)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", refuse)
+        for label in ("bolt", "nut"):
+            with pytest.raises(OSError, match="No space"):
+                album.label(2, 0.0, label, JPEG)
+    assert [path.name for path in (tmp_path / "labelled").iterdir()] == ["bolt"]
+    assert names(tmp_path) == ["labelled/bolt/19700101-000000-1.jpg"]
