@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.wish = Wish()
     with options.wish.heard():
         try:
-            with log_to_screen(options.debug), screen_errors():
+            with options.wish.told_as_itself(), log_to_screen(options.debug), screen_errors():
                 return int(options.run(options))
         except SortlineError as error:
             if options.debug:

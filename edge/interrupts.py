@@ -47,6 +47,16 @@ class Wish:
                 signal.signal(signal.SIGINT, before)
 
     @contextmanager
+    def told_as_itself(self) -> Iterator[None]:
+        """The block's ImportError, once the wish was said, is it: pybind11 blames the library that was loading."""
+        try:
+            yield
+        except ImportError:
+            if self._said_at == -inf:
+                raise
+            raise KeyboardInterrupt from None
+
+    @contextmanager
     def to_stop(self) -> Iterator[threading.Event]:
         """An event that Ctrl-C and SIGTERM set; Ctrl-C once more, AGAIN_S seconds later, ends the program at once."""
         stop = threading.Event()

@@ -71,7 +71,7 @@ def _ended_in_good_order() -> Iterator[None]:
     wish = Wish()
     before = signal.signal(signal.SIGTERM, wish)
     try:
-        with wish.heard():
+        with wish.heard(), wish.told_as_itself():
             yield
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -103,6 +103,24 @@ def test_ctrl_c_ends_a_command_with_a_word(monkeypatch: pytest.MonkeyPatch, caps
     assert capsys.readouterr().err == "sortline: interrupted\n"
 
 
+def test_ctrl_c_while_a_library_is_loading_is_no_fault_of_the_library(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_bench(*_: object, **__: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:  # as pybind11 does in a module's beginning
+            raise ImportError("initialization failed") from interrupt
+
+    monkeypatch.setattr(edge.bench, "run_bench", run_bench)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["bench"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "sortline: interrupted\n"
+
+
 def test_ctrl_c_that_is_pressed_again_at_once_tears_nothing_out_of_its_good_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -299,6 +299,25 @@ def test_ctrl_c_that_is_pressed_again_at_once_tears_nothing_out_of_its_good_orde
     assert capsys.readouterr().err == "sortline-train: interrupted\n"
 
 
+@pytest.mark.parametrize("wish", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_a_library_is_loading_is_no_fault_of_the_library(
+    wish: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def draw(*_: object) -> None:
+        try:
+            signal.raise_signal(wish)
+        except KeyboardInterrupt as interrupt:  # as pybind11 does in a module's beginning
+            raise ImportError("initialization failed") from interrupt
+
+    monkeypatch.setattr(training.commands.pictures, "_draw", draw)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["draw", "parts"]) == 1
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == "sortline-train: interrupted\n"
+
+
 def test_an_answer_that_finds_no_room_on_a_full_disk_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
