@@ -42,7 +42,7 @@ def check_line(config: LineConfig, path: str | Path = "the configuration") -> It
     """
     yield _model(config, path)
     if config.model.shadow:
-        yield _shadow(config.model.shadow)
+        yield from _shadow(config, config.model.shadow, path)
     yield _camera(config)
     if config.belt.encoder:
         yield _encoder(config, config.belt.encoder)
@@ -174,13 +174,16 @@ def _journal(config: LineConfig) -> Iterator[Check]:
             yield Check(part, False, str(error))
 
 
-def _shadow(path: Path) -> Check:
-    """The model that looks on; a class that no lane takes is no fault, for it decides nothing."""
+def _shadow(config: LineConfig, file: Path, path: str | Path) -> Iterator[Check]:
+    """The model that looks on; classes other than those of the lanes are no fault, for it decides nothing."""
     try:
-        card = Classifier(path, "cpu", 1).card
+        card = Classifier(file, "cpu", 1).card
     except SortlineError as error:
-        return Check("shadow", False, str(error))
-    return Check("shadow", True, f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}")
+        yield Check("shadow", False, str(error))
+        return
+    yield Check("shadow", True, f"{card.name} {card.version}, {len(card.classes)} classes, {card.width}x{card.height}")
+    if lacks := config.shadow_lacks(card.classes, path):
+        yield Check("shadow", True, lacks, note=True)
 
 
 def _camera(config: LineConfig) -> Check:

@@ -298,6 +298,15 @@ class LineConfig(Settings):
         if problems:
             raise ConfigError("\n".join(problems))
 
+    def shadow_lacks(self, classes: tuple[str, ...], path: str | Path = "the configuration") -> str:
+        """Which of the lanes' classes a shadow does not know, else nothing: it may look on all the same."""
+        try:
+            self.check_classes(classes, path)
+        except ConfigError as error:
+            lacks = str(error).replace("which the model does not", "which the shadow does not")
+            return f"{lacks}; it takes no item for one, and could not take the model's place"
+        return ""
+
 
 def _contradictions(content: dict[str, Any]) -> list[str]:
     """What no single key shows: lanes and outputs that do not fit each other."""

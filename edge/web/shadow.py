@@ -81,6 +81,8 @@ class Shadow:
             with self._changed:
                 self._trouble = "the file of model.shadow cannot be loaded; the log says why"
             return
+        if lacks := self._config.shadow_lacks(classifier.card.classes):
+            _log.warning("%s", lacks)
         with self._changed:
             self._model = {"name": classifier.card.name, "version": classifier.card.version}
         while True:

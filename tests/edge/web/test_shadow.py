@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from flask.testing import FlaskClient
 
+from edge.check import check_line
 from edge.config import LineConfig
 from edge.web.app import create_app
 from edge.web.hub import Hub
@@ -73,6 +74,25 @@ def test_a_file_that_cannot_be_loaded_is_said_and_ends_nothing(tmp_path: Path) -
     finally:
         shadow.stop()
     assert "nowhere" not in shadow.snapshot()["trouble"]
+
+
+def test_a_shadow_that_lacks_a_class_of_the_lanes_is_noted_by_check_and_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = {"crimson": COLOURS["red"], "green": COLOURS["green"], "blue": COLOURS["blue"]}
+    looks_on = config(tmp_path, write_model(tmp_path / "other.onnx", old, name="other"))
+    says = "names 'red', which the shadow does not have (it has: crimson, green, blue)"
+    looked, noted, *_ = [one for one in check_line(looks_on) if one.part == "shadow"]
+    assert (looked.ok, looked.note) == (True, False)
+    assert (noted.ok, noted.note) == (True, True)
+    assert says in noted.text
+    shadow = Shadow(looks_on, "cpu")
+    shadow.start()
+    try:
+        wait_for(lambda: shadow.snapshot()["model"])
+    finally:
+        shadow.stop()
+    assert says in caplog.text
 
 
 def test_without_one_the_page_is_told_so(client: FlaskClient) -> None:
