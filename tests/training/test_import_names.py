@@ -7,7 +7,7 @@ from unicodedata import normalize
 import pytest
 from rich.progress import Progress
 
-from tests.training.scenes import SCENES, write_scenes
+from tests.training.scenes import PARTS, SCENES, write_scenes
 from training.importing.run import Imported, import_pictures
 from training.layout import find
 
@@ -105,3 +105,34 @@ def test_a_line_of_a_list_without_a_class_is_named(tmp_path: Path, progress: Pro
     (tmp_path / "export" / "list.csv").write_text(f"file,class\n{names[0]},a\n{names[1]},\n")
     told = {one.name: one.reason for one in imported(tmp_path / "export", progress).left_out}
     assert told["list.csv"] == "line 3: has no class"
+
+
+def test_an_empty_line_of_a_list_of_classes_has_a_number_like_any_other(tmp_path: Path, progress: Progress) -> None:
+    write_scenes({scene: tmp_path / "export" / f"{scene}.png" for scene in SCENES[:2]})
+    (tmp_path / "export" / "classes.txt").write_bytes(b"\xef\xbb\xbfbolt\r\n\r\nnut\r\n\r\n")
+    (tmp_path / "export" / f"{SCENES[0]}.txt").write_text("0 .5 .5 .2 .2\n2 .5 .5 .4 .4\n")
+    (tmp_path / "export" / f"{SCENES[1]}.txt").write_text("1 .5 .5 .2 .2\n")
+    made = imported(tmp_path / "export", progress)
+    assert [one.label for one in made.written] == ["bolt", "nut"]
+    assert [one.reason for one in made.left_out] == ["line 1: class number 1 has no name"]
+
+
+@pytest.mark.parametrize("lies", [ONE, APART])
+def test_a_list_of_a_part_names_pictures_with_spaces_too(lies: str, tmp_path: Path, progress: Progress) -> None:
+    folder = tmp_path / "export"
+    names = {scene: f"Förder band {n}" for n, scene in enumerate(SCENES)}
+    write_scenes({scene: folder / "JPEGImages" / f"{normalize(lies, name)}.png" for scene, name in names.items()})
+    (folder / "Annotations").mkdir()
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    for part in ("train", "val", "test"):
+        of = [names[scene] for scene in SCENES if PARTS[scene] == part]
+        (folder / "ImageSets" / "Main" / f"{part}.txt").write_bytes("\r\n".join(of).encode())
+    box = "<xmin>2</xmin><ymin>2</ymin><xmax>30</xmax><ymax>30</ymax>"
+    for name in names.values():
+        (folder / "Annotations" / f"{normalize(lies, name)}.xml").write_text(
+            f"<annotation><object><name>bolt</name><bndbox>{box}</bndbox></object></annotation>"
+        )
+    made = imported(folder, progress)
+    assert len(made.written) == len(SCENES)
+    parts = {one.source.partition(".png")[0].removeprefix("JPEGImages/"): one.part for one in made.written}
+    assert parts == {normalize(lies, name): PARTS[scene] for scene, name in names.items()}

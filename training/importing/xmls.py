@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unicodedata import normalize
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import ParseError, parse
@@ -68,7 +69,7 @@ def read_voc(source: Source) -> Findings:
         except (OSError, ValueError) as error:
             findings.refuse(name, str(error))
             continue
-        part = listed.get(path.stem) or part_of(name, source.name(picture))
+        part = listed.get(normalize("NFC", path.stem)) or part_of(name, source.name(picture))
         objects = root.findall("object")
         if not objects:
             findings.refuse(source.name(picture), f"{name} has no object for it")
@@ -104,12 +105,13 @@ def _image_sets(source: Source, findings: Findings) -> dict[str, PartName]:
     for path in source.ending(".txt"):
         if path.parent.parent.name == "ImageSets" and (part := part_of(path.stem)):
             try:
-                words = [line.split() for line in read_text(path).splitlines()]
+                lines = [normalize("NFC", line.strip()) for line in read_text(path).splitlines()]
             except (OSError, ValueError) as error:
                 findings.refuse(source.name(path), str(error))
                 continue
-            parts |= {line[0].rpartition("/")[2]: part for line in words if line}
-    return parts
+            parts |= {line.rpartition("/")[2]: part for line in lines}
+    # VOC's lists of one class have a 1 or -1 behind each name.
+    return {re.sub(r"\s+-?[01]$", "", name): part for name, part in parts.items()} | parts
 
 
 def read_cvat(source: Source, video: Path | None = None) -> Findings:

@@ -110,7 +110,8 @@ def _area(values: list[float], points: bool) -> Area:
 def _names(path: Path) -> tuple[dict[int, str], bool]:
     """The classes by number, and whether boxes are followed by key points."""
     if path.suffix.lower() not in (".yaml", ".yml"):
-        return dict(enumerate(line.strip() for line in read_text(path).splitlines() if line.strip())), False
+        lines = read_text(path).splitlines()  # LabelImg and Darknet count the empty ones too
+        return {at: line.strip() for at, line in enumerate(lines) if line.strip()}, False
     content = _load_yaml(path)
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
