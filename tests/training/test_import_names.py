@@ -69,6 +69,24 @@ def test_a_list_finds_pictures_whose_letters_are_spelled_in_another_way(
     assert not made.left_out
 
 
+def test_a_list_may_write_large_letters_small_unless_two_pictures_differ_by_them(
+    tmp_path: Path, progress: Progress
+) -> None:
+    folder = tmp_path / "export"
+    write_scenes(
+        {scene: folder / f"{scene}.png" for scene in SCENES} | {SCENES[1]: folder / f"{SCENES[0].upper()}.png"}
+    )
+    named = [SCENES[0], SCENES[0].upper(), SCENES[0].title(), SCENES[2].upper()]
+    (folder / "list.csv").write_text("file,class\n" + "\n".join(f"{name}.PNG,class {name}" for name in named))
+    made = imported(folder, progress)
+    assert {one.label: one.source for one in made.written} == {
+        f"class {SCENES[0]}": f"{SCENES[0]}.png",
+        f"class {SCENES[0].upper()}": f"{SCENES[0].upper()}.png",
+        f"class {SCENES[2].upper()}": f"{SCENES[2]}.png",
+    }
+    assert "line 4: two pictures are called" in str(made.left_out)
+
+
 def test_a_class_is_spelled_as_keyboards_do_whatever_disk_its_folder_lies_on(tmp_path: Path) -> None:
     class_folders(tmp_path, APART)
     assert {file.label for file in find(tmp_path)[0]} == set(CLASSES)
@@ -107,9 +125,9 @@ def test_a_line_of_a_list_without_a_class_is_named(tmp_path: Path, progress: Pro
     assert told["list.csv"] == "line 3: has no class"
 
 
-def test_an_empty_line_of_a_list_of_classes_has_a_number_like_any_other(tmp_path: Path, progress: Progress) -> None:
+def test_an_empty_line_between_classes_has_a_number_like_any_other(tmp_path: Path, progress: Progress) -> None:
     write_scenes({scene: tmp_path / "export" / f"{scene}.png" for scene in SCENES[:2]})
-    (tmp_path / "export" / "classes.txt").write_bytes(b"\xef\xbb\xbfbolt\r\n\r\nnut\r\n\r\n")
+    (tmp_path / "export" / "classes.txt").write_bytes(b"\xef\xbb\xbf\r\nbolt\r\n\r\nnut\r\n\r\n")
     (tmp_path / "export" / f"{SCENES[0]}.txt").write_text("0 .5 .5 .2 .2\n2 .5 .5 .4 .4\n")
     (tmp_path / "export" / f"{SCENES[1]}.txt").write_text("1 .5 .5 .2 .2\n")
     made = imported(tmp_path / "export", progress)

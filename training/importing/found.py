@@ -103,9 +103,11 @@ class Source:
         self.videos = [path for path in self.files if path.suffix.lower() in VIDEO_SUFFIXES]
         self._by_name: dict[str, list[Path]] = {}
         self._by_stem: dict[str, list[Path]] = {}
+        self._by_any_case: dict[str, list[Path]] = {}  # a disk of Windows does not tell A from a
         for path in self.pictures:
             self._by_name.setdefault(normalize("NFC", path.name), []).append(path)
             self._by_stem.setdefault(normalize("NFC", path.stem), []).append(path)
+            self._by_any_case.setdefault(normalize("NFC", path.stem).casefold(), []).append(path)
 
     def name(self, path: Path) -> str:
         """A file's path under the root."""
@@ -122,7 +124,7 @@ class Source:
         """
         wanted = PurePosixPath(normalize("NFC", named.strip().replace("\\", "/")))
         stem = wanted.name.removesuffix(wanted.suffix) if wanted.suffix.lower() in SUFFIXES else wanted.name
-        found = self._by_name.get(wanted.name) or self._by_stem.get(stem) or []
+        found = self._by_name.get(wanted.name) or self._by_stem.get(stem) or self._by_any_case.get(stem.casefold(), [])
         if not found:
             return f"no picture {wanted.name!r} is there"
         tail = (*wanted.parts[:-1], stem)

@@ -110,7 +110,7 @@ def _area(values: list[float], points: bool) -> Area:
 def _names(path: Path) -> tuple[dict[int, str], bool]:
     """The classes by number, and whether boxes are followed by key points."""
     if path.suffix.lower() not in (".yaml", ".yml"):
-        lines = read_text(path).splitlines()  # LabelImg and Darknet count the empty ones too
+        lines = read_text(path).strip("\r\n").splitlines()  # LabelImg counts empty ones between the classes
         return {at: line.strip() for at, line in enumerate(lines) if line.strip()}, False
     content = _load_yaml(path)
     names = content.get("names") if isinstance(content, dict) else None
