@@ -67,9 +67,14 @@ class _Screen:
 
     def write(self, text: str) -> int:
         try:
-            return self._stream.write(plain(text, _WRITTEN))
+            return self._stream.write(self._shown(plain(text, _WRITTEN)))
         except OSError as error:
             raise _refused(error) from None
+
+    def _shown(self, text: str) -> str:
+        """The text with letters that this terminal does not have as their escapes."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"  # a StringIO has none
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
     def flush(self) -> None:
         try:

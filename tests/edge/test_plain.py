@@ -1,5 +1,6 @@
 """Names that hold what cannot be seen: wherever a person reads them it is written out."""
 
+import io
 import json
 import logging
 import shutil
@@ -136,3 +137,16 @@ def test_incidents_tell_of_names_in_the_log_and_the_journal_so_that_they_can_be_
     assert "\x1b" not in said
     assert "a line\\nof its own" in said, "a name cannot begin a line of the log"
     assert (told[-1].cause, told[-1].action) == (f"{UNSEEN[TURNED]} is odd", f"without {UNSEEN[CLEARING]}")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("ascii", r"Schl\xfcssel \u2192 \u87ba"), ("latin-1", r"Schlüssel \u2192 \u87ba")]
+)
+def test_a_terminal_of_few_letters_shows_the_others_as_escapes(
+    encoding: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", screen)
+    with screen_errors():
+        print("Schlüssel → 螺")
+    assert screen.buffer.getvalue().decode(encoding) == f"{shown}\n"  # type: ignore[attr-defined]
