@@ -13,6 +13,7 @@ from typing import Any
 
 from edge.decide import rounded
 from edge.errors import ConfigError, SortlineError
+from edge.files import identity
 from edge.records import Decision
 
 BLOCK = 64 * 1024
@@ -36,12 +37,18 @@ class DecisionFile:
 
     A last line that a crash has torn is cut off; a line that the disk took half of is taken back. Each line is a
     Decision's keys and those of about. A pipe or a device is written to as it is. Raises ConfigError when the
-    file cannot be opened or holds something else, SortlineError when another line writes it.
+    file cannot be opened or holds something else, SortlineError when another line writes it. One that is moved away
+    or removed meanwhile is begun anew at its place.
     """
 
     def __init__(self, path: Path, about: Mapping[str, str]) -> None:
         self.path, self._about = path, about
+        self._open()
+
+    def _open(self) -> None:
+        path = self.path
         self._torn = False
+        self._identity: tuple[int, int] | None = None
         try:
             self._regular = not path.exists() or stat.S_ISREG(path.stat().st_mode)
             # The system gives the lock back however this process ends. Unbuffered: a refused write is known at once.
@@ -58,12 +65,16 @@ class DecisionFile:
         except BaseException:
             self._file.close()
             raise
+        self._identity = identity(path)
 
     def row(self, job: Decision) -> bytes:
         return decision_as_json(job, self._about) + b"\n"
 
     def write(self, rows: deque[bytes]) -> None:
         """Writes one line after the other; OSError when the disk takes no more."""
+        if self._regular and (self._identity is None or identity(self.path) != self._identity):
+            self._file.close()
+            self._open()
         while rows:
             self._append(rows[0])
             rows.popleft()

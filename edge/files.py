@@ -38,6 +38,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
         raise
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Tells whether a path still names the file that was opened there; None where there is none. Raises OSError."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def check_writable(path: Path) -> None:
     """Finds out before the work, not after it, that write_whole could not write: OSError. Leaves no file behind."""
     target = path.resolve()

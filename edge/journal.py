@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from edge.decide import rounded
 from edge.decisions import DecisionFile
 from edge.errors import ConfigError
+from edge.files import identity
 from edge.records import Actuation, Decision, Incident, Outcome
 from edge.sink import BATCH, OnTrouble, Sink
 
@@ -117,11 +118,19 @@ class Journal:
 
 
 class Database:
-    """The journal's SQLite file, open for one run. What is put is a Decision, or a table's name and its values."""
+    """The journal's SQLite file, open for one run. What is put is a Decision, or a table's name and its values.
+
+    One that is moved away or removed meanwhile is begun anew at its place, with the same run.
+    """
 
     def __init__(self, path: Path, started_utc: str, model: tuple[str, str]) -> None:
-        self.path = path
-        self._database, self._run = _open_database(path, started_utc, model)
+        self.path, self._about = path, (started_utc, model)
+        self._open()
+
+    def _open(self) -> None:
+        self._identity: tuple[int, int] | None = None
+        self._database, self._run = _open_database(self.path, *self._about)
+        self._identity = identity(self.path)
 
     def row(self, job: Decision | tuple[str, tuple[Any, ...]]) -> Row:
         if isinstance(job, Decision):
@@ -132,15 +141,20 @@ class Database:
             )  # fmt: skip
         table, values = job
         marks = ", ".join("?" * (len(values) + 1))
-        return f"INSERT OR IGNORE INTO {table} VALUES ({marks})", (self._run, *map(_storable, values))
+        return f"INSERT OR IGNORE INTO {table} VALUES ({marks})", tuple(map(_storable, values))
 
     def write(self, rows: deque[Row]) -> None:
         """Short transactions, one after the other; sqlite3.Error when the disk refuses one, whose rows then stay."""
+        if self._identity is None or identity(self.path) != self._identity:
+            with suppress(sqlite3.Error):  # closing alone leaves a moved file's newest rows in the WAL
+                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self.close()
+            self._open()
         while rows:
             batch = list(islice(rows, BATCH))
             with self._database:
                 for statement, values in batch:
-                    self._database.execute(statement, values)
+                    self._database.execute(statement, (self._run, *values))
             for _ in batch:
                 rows.popleft()
 

@@ -220,3 +220,42 @@ def test_a_text_that_is_no_utf8_does_not_keep_the_rows_behind_it_from_the_journa
     journal.stop()
     assert rows(tmp_path / "line.db", "incidents")[0][5] == "caf\\udce9.jpg"
     assert len(rows(tmp_path / "line.db", "decisions")) == 1
+
+
+def test_files_that_are_moved_away_meanwhile_are_begun_anew_at_their_place_and_lose_no_row(tmp_path: Path) -> None:
+    told: list[tuple[object, ...]] = []
+    path, lines = tmp_path / "line.db", tmp_path / "decisions.jsonl"
+    journal = Journal(path, lines, ("m 1", "abc"), lambda *said: told.append(said), threaded=False)
+    journal.decided(decision(1))
+    journal.tick()
+    path.rename(tmp_path / "old.db")
+    lines.rename(tmp_path / "old.jsonl")
+    journal.decided(decision(2))
+    journal.tick()
+    lines.unlink()
+    path.unlink()
+    journal.decided(decision(3))
+    journal.stop()
+    assert [row[1] for row in rows(tmp_path / "old.db", "decisions")] == [1]
+    assert [row[1] for row in rows(path, "decisions")] == [3]
+    assert rows(path, "runs") == rows(tmp_path / "old.db", "runs")
+    assert [json.loads(line)["item_id"] for line in (tmp_path / "old.jsonl").read_text().splitlines()] == [1]
+    assert [json.loads(line)["item_id"] for line in lines.read_text().splitlines()] == [3]
+    assert (told, journal.lost) == ([], {"journal": 0, "decisions": 0})
+
+
+def test_a_place_that_is_gone_is_told_and_the_rows_wait_for_it(tmp_path: Path) -> None:
+    told: list[tuple[object, ...]] = []
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    path = folder / "line.db"
+    journal = Journal(path, None, ("m 1", "abc"), lambda *said: told.append(said), threaded=False)
+    folder.rename(tmp_path / "away")
+    journal.decided(decision(1))
+    journal.tick()
+    assert [said[:2] for said in told] == [("journal_failed", False)] and str(path) in str(told[0][2])
+    folder.mkdir()
+    journal.tick()
+    journal.stop()
+    assert [row[1] for row in rows(path, "decisions")] == [1]
+    assert told[-1][:2] == ("journal_failed", True)
