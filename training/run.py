@@ -201,7 +201,9 @@ class Run:
         cores = {"": onnx.load(self.core)}
         if aware_epochs:
             seven_bits = saturates(limits.target)
-            network = fit_aware(self.network, data, fit_settings, aware_epochs, seven_bits, self.progress)
+            network = fit_aware(
+                self.network, data, fit_settings, aware_epochs, seven_bits, self.progress, self.settings.tta
+            )
             cores["aware"] = export_core(network, self.settings.size)
         tta, seed = self.settings.tta, fit_settings.seed
         made = quantize(cores, scaling, data.train, data.val, data.classes, seed, limits, self.progress, tta)

@@ -16,9 +16,10 @@ from torch import nn
 
 from edge.errors import ModelError
 from edge.model import Classifier
-from training.aware import fit_aware
+from training.aware import RoundedActivation, _taught_by, fit_aware
 from training.compare import run as run_file
 from training.export import Front, export_core
+from training.fit import predict
 from training.quantize import KEPT_IN_FLOAT, Limits, Target, quantize, run_core, saturates, scaled, to_int8
 from training.ranges import METHODS, Histogram, entropy, minmax, observe, percentile
 from training.run import Run
@@ -182,6 +183,42 @@ def test_a_processor_without_vnni_is_known_by_its_flags(flags: str, cut_off: boo
     assert saturates("no-vnni")
     assert not saturates("vnni")
     assert not saturates("arm")
+
+
+@pytest.mark.parametrize("reach", [0.5, 4.0], ids=["all inside", "clipped"])
+def test_rounding_while_training_is_what_torch_calls_fake_quantization(reach: float) -> None:
+    rounds = RoundedActivation().eval()
+    rounds.low, rounds.high = torch.tensor(-0.7), torch.tensor(1.9)
+    x = torch.linspace(-0.7 * reach, 1.9 * reach, 4001).reshape(1, 1, 1, -1).requires_grad_()
+    step, weights = 2.6 / 255, torch.linspace(-3, 5, 4001)
+    zero = round(0.7 / step)
+    theirs = torch.fake_quantize_per_tensor_affine(x, step, zero, 0, 255)
+    (expected,) = torch.autograd.grad((theirs * weights).sum(), x)
+    ours = rounds(x)
+    (found,) = torch.autograd.grad((ours * weights).sum(), x)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    # At the ends they let what is less than half a step outside still pass.
+    far = ((x.detach() + zero * step).abs() > step) & ((x.detach() - (255 - zero) * step).abs() > step)
+    assert torch.equal(found[far], expected[far])
+    assert far.float().mean() > 0.98
+    outside = (x.detach() < -zero * step) | (x.detach() > (255 - zero) * step)
+    assert (found[outside] == 0).all()
+    assert bool(outside.any()) == (reach > 1)
+
+
+def test_what_a_network_is_taught_while_it_learns_to_be_rounded_is_halfway_to_its_own_answer(
+    finished: Path, progress: Progress
+) -> None:
+    run = Run.open(finished, progress)
+    part, network = run.data.train, copy.deepcopy(run.network)
+    with torch.no_grad():  # one that doubts
+        network.head.weight *= 0.05
+    taught = _taught_by(network, part, "flips", progress)
+    answers = torch.from_numpy(predict(network, part, tta="flips")[0]).softmax(1).numpy()
+    np.testing.assert_allclose(taught.targets, (part.targets + answers) / 2, atol=1e-5)
+    np.testing.assert_allclose(taught.targets.sum(axis=1), 1, atol=1e-5)
+    assert taught.names == part.names
+    assert np.abs(taught.targets - part.targets).max() > 0.001
 
 
 def test_a_network_that_learnt_to_be_rounded_answers_in_integers_as_it_does_in_floats(
