@@ -63,7 +63,8 @@ class Wish:
         previous = {}
 
         def asked(number: int, _: object) -> None:
-            if self.is_new() and stop.is_set() and number == signal.SIGINT:
+            again = stop.is_set()  # asked first: a second signal may come in the midst of this
+            if self.is_new() and again and number == signal.SIGINT:
                 raise KeyboardInterrupt
             stop.set()
 

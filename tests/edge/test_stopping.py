@@ -1,7 +1,9 @@
 """A line that is stopped tells of nothing that only the stopping brought about."""
 
+import signal
 import threading
 import time
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from edge.clock import Clock
 from edge.config import LineConfig
 from edge.encoders import EncoderSettings
 from edge.eyes import EyeSettings
+from edge.interrupts import Wish
 from edge.line import Line
 from tests.edge.squares import SPEED_MM_S
 from tests.edge.tiny_model import write_model
@@ -91,3 +94,19 @@ def test_a_photo_eye_that_hangs_at_the_stop_makes_no_incident_of_the_belt_or_of_
     finally:
         Clinging.let_go.set()
         line.stop()
+
+
+class Torn(Wish):
+    """Is interrupted once more just when it has found its first interruption to be new."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "_said_at" and getattr(self, name, None) == -inf and not hasattr(self, "torn"):
+            self.torn = True
+            signal.raise_signal(signal.SIGINT)
+        super().__setattr__(name, value)
+
+
+def test_a_second_ctrl_c_in_the_midst_of_the_first_one_s_handling_does_not_end_the_program_at_once() -> None:
+    with Torn().to_stop() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.is_set()
