@@ -1,5 +1,6 @@
 """Writing files and folders so that a reader, or a power cut, finds either the old one whole or the new one whole."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge.files import write_whole
-from training.errors import TrainingError
+from training.errors import InputError, TrainingError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -50,6 +56,28 @@ def whole_or_not_at_all(out: Path) -> Iterator[Path]:
                 for path in out.iterdir():  # it was empty: what is in it now is half of this
                     shutil.rmtree(path, ignore_errors=True)
             raise TrainingError(f"{out}: cannot be written ({error.strerror or error})") from None
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Holds a folder against a second training: InputError while another process holds it.
+
+    The system gives it back however a process ends. Where it knows no such locks nobody is refused.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder}: another training is at work in it; wait for its end, or stop it") from None
+        except OSError:
+            pass  # a network's file system may have no locks
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

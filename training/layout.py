@@ -33,6 +33,7 @@ PART_FOLDERS: dict[str, PartName] = {
 }
 MAX_DEFAULT_SIZE = 224
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
+KEPT = frozenset({"labelled", "strangers", "unsure"})  # in which a running line keeps pictures: edge/web/album.py
 SHOWN = 10  # files left out that are named, the rest is counted
 HIDDEN = "is hidden: its name, or a folder's, begins with a dot"
 NOT_UTF8 = "its name is not UTF-8 text; rename it"
@@ -79,6 +80,12 @@ def find(root: str | Path) -> tuple[list[File], list[Skipped]]:
     if legible(str(root.resolve())) != str(root.resolve()):
         raise DatasetError(f"{legible(str(root.resolve()))}: {NOT_UTF8}")
     folders = _folders(root)
+    names = {folder.name for folder in folders}
+    if names and names <= KEPT:
+        named = "are the dataset" if "labelled" in names else "would be the dataset, but there are none yet"
+        raise DatasetError(
+            f"{root}: is where a line keeps its pictures; those that people have named, {root / 'labelled'}, {named}"
+        )
     parts = {folder: PART_FOLDERS.get(folder.name.casefold()) for folder in folders}
     if "train" not in parts.values():
         found, others = _find_classes(root, folders, None)

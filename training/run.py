@@ -2,7 +2,7 @@
 
 import platform
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from functools import cached_property
 from importlib.metadata import version
@@ -25,7 +25,7 @@ from training.data import Dataset, load
 from training.errors import InputError, TrainingError
 from training.evaluation.examine import answer
 from training.export import Front, check_parity, dress, export_core, with_card, write_model
-from training.files import write_atomically
+from training.files import alone_in, write_atomically
 from training.fit import fit, predict
 from training.layout import check_outside, default_size, find
 from training.networks import check_network, load_network
@@ -168,8 +168,9 @@ class Run:
         return load_network(self.settings.fit.network, len(self.data.classes), path)
 
     def fit(self, resume: bool = False, tracker: Tracker | None = None) -> None:
-        """Trains; the folder then has weights.pt."""
-        network = fit(self.data, self.settings.fit, self.folder, self.progress, resume, tracker, self.crew)
+        """Trains; the folder then has weights.pt. Raises InputError while another process trains in it."""
+        with alone_in(self.folder) if self.crew.leads else nullcontext():
+            network = fit(self.data, self.settings.fit, self.folder, self.progress, resume, tracker, self.crew)
         self.__dict__["network"] = network
 
     def export(self) -> Path:

@@ -209,6 +209,10 @@ def broken(root: Path, how: str) -> Path:
             path.write_bytes(b"")
     elif how == "a name that cannot be seen":
         (root / "square").rename(root / "squ\u202eare")
+    elif how == "where a line keeps pictures":
+        (root / "square").rename(root / "labelled")
+        (root / "disc").rename(root / "unsure")
+        shutil.rmtree(root / "stripe", ignore_errors=True)
     elif how == "a stranger beside train":
         write_pictures(root / "train", {"disc": 12, "square": 12})
     elif how == "an unknown class in test":
@@ -230,6 +234,10 @@ def broken(root: Path, how: str) -> Path:
         ("empty class", "stripe: has no picture in it; add some, or remove the folder"),
         ("no readable class", "no picture of class 'square' can be read"),
         ("a name that cannot be seen", r"squ\\u202eare: cannot be the name of a class: it holds U\+202E, which cannot"),
+        (
+            "where a line keeps pictures",
+            "keeps its pictures; those that people have named, .*/labelled, are the dataset",
+        ),
         ("a stranger beside train", "has 'disc' beside a train folder"),
         ("an unknown class in test", "test has a class 'stripe' which train does not have"),
     ],

@@ -68,6 +68,8 @@ def test_a_run_killed_at_a_random_moment_loses_at_most_its_epoch_and_resumes_to_
         assert child.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    with pytest.raises(InputError, match="cut: another training is at work in it"):
+        Run.open(cut.folder, progress).fit(resume=True)
     time.sleep(random.random())
     seen = len(json.loads(history.read_text()))
     child.kill()
