@@ -234,9 +234,10 @@ def _watch(line: Any, stop: threading.Event, seconds: float, supervisor: Any) ->
     ends = perf_counter() + seconds if seconds else float("inf")
     while not stop.is_set() and not line.wait(0.0):
         if supervisor.there:
-            failing = [f"{name}: {part['text']}" for name, part in line.health().items() if not part["ok"]]
+            health = line.health()
+            failing = [f"{name}: {part['text']}" for name, part in health.items() if not part["ok"]]
             supervisor.status("; ".join(failing) or "sorting")
-            if line.vitals.trouble() is None:
+            if health["threads"]["ok"]:
                 supervisor.alive()
         rest = ends - perf_counter()
         if rest <= 0:

@@ -289,9 +289,11 @@ class LineConfig(Settings):
             "one and be pushed, until some of their class have been seen singly; give the length of your longest"
         ]
 
-    def check_classes(self, classes: tuple[str, ...], path: str | Path = "the configuration") -> None:
-        """Raises ConfigError when a lane or threshold names a class that the model does not have."""
-        has = f"the model does not have (it has: {', '.join(classes)})"
+    def check_classes(
+        self, classes: tuple[str, ...], path: str | Path = "the configuration", who: str | Path = "the model"
+    ) -> None:
+        """Raises ConfigError when a lane or threshold names a class that the model, or another one, does not have."""
+        has = f"{who} does not have (it has: {', '.join(classes)})"
         named = [(f"lanes[{i}].classes", name) for i, lane in enumerate(self.lanes) for name in lane.classes]
         named += [("decide.thresholds", name) for name in self.decide.thresholds]
         problems = [f"{path}: {key} names {name!r}, which {has}" for key, name in named if name not in classes]
@@ -301,10 +303,9 @@ class LineConfig(Settings):
     def shadow_lacks(self, classes: tuple[str, ...], path: str | Path = "the configuration") -> str:
         """Which of the lanes' classes a shadow does not know, else nothing: it may look on all the same."""
         try:
-            self.check_classes(classes, path)
+            self.check_classes(classes, path, "the shadow")
         except ConfigError as error:
-            lacks = str(error).replace("which the model does not", "which the shadow does not")
-            return f"{lacks}; it takes no item for one, and could not take the model's place"
+            return f"{error}; it takes no item for one, and could not take the model's place"
         return ""
 
 

@@ -1,7 +1,6 @@
 """The file of `--decisions`: a JSON line a decision, appended, and every line of it whole."""
 
 import errno
-import fcntl
 import json
 import os
 import stat
@@ -13,7 +12,7 @@ from typing import Any
 
 from edge.decide import rounded
 from edge.errors import ConfigError, SortlineError
-from edge.files import identity
+from edge.files import hold, identity
 from edge.records import Decision
 
 BLOCK = 64 * 1024
@@ -107,14 +106,10 @@ class DecisionFile:
         return self._regular
 
     def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not hold(self._file):
             raise SortlineError(
                 f"--decisions {self.path}: another line is writing this file; give each line a file of its own"
-            ) from None
-        except OSError:  # a file system without locks: then nobody can be kept out
-            return
+            )
 
     def _mend(self) -> None:
         """Makes the file end with a whole line. What a power cut left of the last one may be half of it, or zeros."""

@@ -7,8 +7,14 @@ import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from edge.errors import ConfigError
+
+try:
+    import fcntl
+except ImportError:  # not on Windows, where models are trained
+    fcntl = None  # type: ignore[assignment]
 
 LONGEST_TEXT = 1_000_000  # bytes: a hundred times the longest configuration, a ten-thousandth of a small computer
 
@@ -45,6 +51,23 @@ def identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def hold(file: IO[Any] | int) -> bool:
+    """Holds an open file, or folder, against other processes; False where another one holds it.
+
+    The system gives it back when it is closed, and however this process ends. Where a file system, or the system,
+    knows no such locks nobody can be kept out.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def check_writable(path: Path) -> None:

@@ -7,13 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.files import write_whole
+from edge.files import hold, write_whole
 from training.errors import InputError, TrainingError
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -60,21 +55,14 @@ def whole_or_not_at_all(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Holds a folder against a second training: InputError while another process holds it.
-
-    The system gives it back however a process ends. Where it knows no such locks nobody is refused.
-    """
-    if fcntl is None:
+    """Holds a folder against a second training: InputError while another process holds it."""
+    if os.name == "nt":  # where a folder cannot be opened
         yield
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{folder}: another training is at work in it; wait for its end, or stop it") from None
-        except OSError:
-            pass  # a network's file system may have no locks
+        if not hold(handle):
+            raise InputError(f"{folder}: another training is at work in it; wait for its end, or stop it")
         yield
     finally:
         os.close(handle)

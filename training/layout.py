@@ -16,6 +16,7 @@ import numpy as np
 from edge.errors import PictureError
 from edge.picture import SUFFIXES, picture_files
 from edge.plain import plain
+from edge.web.album import LABELLED, STRANGERS, UNSURE
 from training.errors import DatasetError, InputError
 from training.reading import read_header
 from training.spelling import unfit
@@ -33,7 +34,7 @@ PART_FOLDERS: dict[str, PartName] = {
 }
 MAX_DEFAULT_SIZE = 224
 JUNK = frozenset({"thumbs.db", "desktop.ini"})
-KEPT = frozenset({"labelled", "strangers", "unsure"})  # in which a running line keeps pictures: edge/web/album.py
+KEPT = frozenset({LABELLED, STRANGERS, UNSURE})
 SHOWN = 10  # files left out that are named, the rest is counted
 HIDDEN = "is hidden: its name, or a folder's, begins with a dot"
 NOT_UTF8 = "its name is not UTF-8 text; rename it"
@@ -82,9 +83,9 @@ def find(root: str | Path) -> tuple[list[File], list[Skipped]]:
     folders = _folders(root)
     names = {folder.name for folder in folders}
     if names and names <= KEPT:
-        named = "are the dataset" if "labelled" in names else "would be the dataset, but there are none yet"
+        named = "are the dataset" if LABELLED in names else "would be the dataset, but there are none yet"
         raise DatasetError(
-            f"{root}: is where a line keeps its pictures; those that people have named, {root / 'labelled'}, {named}"
+            f"{root}: is where a line keeps its pictures; those that people have named, {root / LABELLED}, {named}"
         )
     parts = {folder: PART_FOLDERS.get(folder.name.casefold()) for folder in folders}
     if "train" not in parts.values():

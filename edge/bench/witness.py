@@ -7,7 +7,6 @@ asks. How late a line's threads come means little without that.
 import os
 import threading
 import time
-from types import TracebackType
 
 from edge.priority import ask_for_real_time
 
@@ -35,7 +34,7 @@ class Witness:
         self._seconds = -time.monotonic()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._seconds += time.monotonic()
         for waker in self._wakers:
             waker.stop()

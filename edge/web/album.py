@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge.plain import is_unseen
 
+LABELLED, STRANGERS, UNSURE = "labelled", "strangers", "unsure"  # its folders
 UNSURE_SHARE = 0.2  # of the room
 RECOUNT_S = 60.0  # a folder that was full is looked at again: somebody may have emptied it
 _NOT_IN_NAMES = re.compile(r"[/\\:*?\"<>|]|^__")
@@ -39,7 +40,7 @@ class Album:
 
         label None is none of the model's classes. Returns the file's place within the folder; raises AlbumFull.
         """
-        place = Path("strangers") if label is None else Path("labelled") / _folder_name(label)
+        place = Path(STRANGERS) if label is None else Path(LABELLED) / _folder_name(label)
         path = self._folder / place / _file_name(item_id, wall)
         with self._lock:
             before = self._labelled.get(item_id)
@@ -61,7 +62,7 @@ class Album:
 
     def unsure(self, item_id: int, wall: float, jpeg: bytes) -> None:
         """Keeps a picture that somebody should name, within its share of the room; the oldest give way."""
-        path = self._folder / "unsure" / _file_name(item_id, wall)
+        path = self._folder / UNSURE / _file_name(item_id, wall)
         with self._lock:
             share = int(self._most * UNSURE_SHARE)
             if self._bytes + len(jpeg) > self._most and time.monotonic() > self._counted + RECOUNT_S:
@@ -79,7 +80,7 @@ class Album:
             with suppress(FileNotFoundError):  # it is being moved at this moment
                 size = path.stat().st_size
                 self._bytes += size
-                if path.parent.name == "unsure":
+                if path.parent.name == UNSURE:
                     self._unsure.append((path, size))
 
     def _drop_named(self, name: str) -> None:

@@ -93,14 +93,19 @@ def test_a_file_for_which_there_is_no_room_stays_as_it_was(tmp_path: Path) -> No
     assert {one.name for one in tmp_path.iterdir()} == {"summary.json", "link.json"}
 
 
-def test_ctrl_c_ends_a_command_with_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(edge.bench, "run_bench", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+def interrupted_bench(capsys: pytest.CaptureFixture[str]) -> None:
+    """`sortline bench`, in which run_bench brings Ctrl-C about: it ends with a word."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     try:
         assert main(["bench"]) == 1
     finally:
         signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "sortline: interrupted\n"
+
+
+def test_ctrl_c_ends_a_command_with_a_word(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(edge.bench, "run_bench", lambda *_, **__: signal.raise_signal(signal.SIGINT))
+    interrupted_bench(capsys)
 
 
 def test_ctrl_c_while_a_library_is_loading_is_no_fault_of_the_library(
@@ -113,12 +118,7 @@ def test_ctrl_c_while_a_library_is_loading_is_no_fault_of_the_library(
             raise ImportError("initialization failed") from interrupt
 
     monkeypatch.setattr(edge.bench, "run_bench", run_bench)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        assert main(["bench"]) == 1
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert capsys.readouterr().err == "sortline: interrupted\n"
+    interrupted_bench(capsys)
 
 
 def test_ctrl_c_that_is_pressed_again_at_once_tears_nothing_out_of_its_good_order(
@@ -138,13 +138,8 @@ def test_ctrl_c_that_is_pressed_again_at_once_tears_nothing_out_of_its_good_orde
                 signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(edge.bench, "run_bench", run_bench)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        assert main(["bench"]) == 1
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupted_bench(capsys)
     assert done == ["ended in good order"]
-    assert capsys.readouterr().err == "sortline: interrupted\n"
 
 
 @pytest.mark.parametrize(
