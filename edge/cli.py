@@ -237,7 +237,7 @@ def _watch(line: Any, stop: threading.Event, seconds: float, supervisor: Any) ->
             health = line.health()
             failing = [f"{name}: {part['text']}" for name, part in health.items() if not part["ok"]]
             supervisor.status("; ".join(failing) or "sorting")
-            if health["threads"]["ok"]:
+            if health["line"]["ok"]:
                 supervisor.alive()
         rest = ends - perf_counter()
         if rest <= 0:

@@ -49,10 +49,10 @@ class Vitals:
 
 
 def health_of(line: "Line") -> dict[str, dict[str, Any]]:
-    """Which are well: camera, threads, model, outputs, encoder, photo-eyes; each {"ok": bool, "text": sentence}."""
+    """Which are well: camera, the line, model, outputs, encoder, photo-eyes; each {"ok": bool, "text": sentence}."""
     camera, eyes = line.grabber.stats(), len(line.config.photo_eyes)
     troubles = {
-        "threads": (line.vitals.trouble(), "all come round"),
+        "line": (line.vitals.trouble(), "its threads come round"),
         "model": (line.mind.trouble(), "ready"),
         "outputs": (line.hand.trouble(), f"{len(line.outputs)} ready"),
         **({"encoder": (line.belt.trouble(), "counting")} if isinstance(line.belt, EncoderBelt) else {}),

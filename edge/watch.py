@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PERIOD_S = 0.25
 WATCHED = "watched"
 LOOKED_AFTER: tuple[tuple[str, Scope, str], ...] = (
-    ("threads", "line", "a service's watchdog starts the line anew; where none does, start it anew"),
+    ("line", "line", "a service's watchdog starts the line anew; where none does, start it anew"),
     ("model", "model", WATCHED),
     ("outputs", "output", WATCHED),
     ("eyes", "belt", WATCHED),

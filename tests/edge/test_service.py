@@ -131,15 +131,15 @@ def test_a_thread_of_the_line_that_hangs_is_missed_and_its_return_is_seen(
 ) -> None:
     monkeypatch.setattr("edge.vitals.HANGS_S", 1.5)
     with Line(squares(model)) as line:
-        assert line.health()["threads"] == {"ok": True, "text": "all come round"}
+        assert line.health()["line"] == {"ok": True, "text": "its threads come round"}
         with held(thread, line, monkeypatch):
             wait_for(line.vitals.trouble)
             assert re.fullmatch(rf"the thread that {called} has not come round for \d+ s", line.vitals.trouble() or "")
-            assert not line.health()["threads"]["ok"]
+            assert not line.health()["line"]["ok"]
             if thread != "watch":  # else nobody but the supervisor is left to be told
                 wait_for(lambda: incidents(line))
                 assert called in incidents(line)[-1].cause
-        wait_for(lambda: line.health()["threads"]["ok"])
+        wait_for(lambda: line.health()["line"]["ok"])
         if thread != "watch":
             wait_for(lambda: incidents(line)[-1].recovered)
 
@@ -147,7 +147,7 @@ def test_a_thread_of_the_line_that_hangs_is_missed_and_its_return_is_seen(
 def incidents(line: Line) -> list[Incident]:
     """What was told of the threads, the newest last."""
     assert line.herald is not None
-    return [one for one in line.herald.recent if one.name == "threads_unwell"]
+    return [one for one in line.herald.recent if one.name == "line_unwell"]
 
 
 def test_a_recorded_source_that_has_ended_and_a_virtual_clock_miss_nobody() -> None:
@@ -202,9 +202,7 @@ def test_a_watchdog_is_not_fed_while_a_thread_of_the_line_hangs(
         try:
             wait_for(lambda: listener.said("WATCHDOG=1"))
             with held("mind", line, monkeypatch):
-                wait_for(
-                    lambda: any("STATUS=threads: the thread that classifies" in text for _, text in listener.heard)
-                )
+                wait_for(lambda: any("STATUS=line: the thread that classifies" in text for _, text in listener.heard))
                 fed = len(listener.said("WATCHDOG=1"))
                 time.sleep(0.5)  # five times as long as it is fed after
                 assert len(listener.said("WATCHDOG=1")) == fed

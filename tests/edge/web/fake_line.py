@@ -183,7 +183,7 @@ def state_at(t: float, decided: int, paused: bool = False, armed: bool = True) -
         },
         "health": {
             "camera": {"ok": True, "text": "30.0 frames a second"},
-            "threads": {"ok": True, "text": "all come round"},
+            "line": {"ok": True, "text": "its threads come round"},
             "model": {"ok": True, "text": "colours 1"},
             "outputs": {"ok": True, "text": "1 ready"},
         },
