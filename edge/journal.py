@@ -23,6 +23,8 @@ from edge.records import Actuation, Decision, Incident, Outcome
 from edge.sink import BATCH, OnTrouble, Sink
 
 EVERY_S = 0.2  # rows of so long make one transaction
+# What sqlite says of a full disk, and of a file that another program holds.
+PASSING = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS runs (id INTEGER PRIMARY KEY, started_utc TEXT, model TEXT, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS decisions (run INTEGER, item_id INTEGER, lane TEXT, label TEXT, confidence REAL,
@@ -120,17 +122,22 @@ class Journal:
 class Database:
     """The journal's SQLite file, open for one run. What is put is a Decision, or a table's name and its values.
 
-    One that is moved away or removed meanwhile is begun anew at its place, with the same run.
+    One that is moved away or removed meanwhile is begun anew at its place, with the same run. Where the disk is
+    full, or somebody else holds the file, it is opened once that is over: a line that is started anew by its
+    supervisor must sort all the same.
     """
 
     def __init__(self, path: Path, started_utc: str, model: tuple[str, str]) -> None:
         self.path, self._about = path, (started_utc, model)
-        self._open()
+        self._database: sqlite3.Connection | None = None
+        with suppress(sqlite3.Error):  # `write` meets it again, and its caller tells of it
+            self._open()
 
-    def _open(self) -> None:
+    def _open(self) -> sqlite3.Connection:
         self._identity: tuple[int, int] | None = None
         self._database, self._run = _open_database(self.path, *self._about)
         self._identity = identity(self.path)
+        return self._database
 
     def row(self, job: Decision | tuple[str, tuple[Any, ...]]) -> Row:
         if isinstance(job, Decision):
@@ -145,21 +152,24 @@ class Database:
 
     def write(self, rows: deque[Row]) -> None:
         """Short transactions, one after the other; sqlite3.Error when the disk refuses one, whose rows then stay."""
-        if self._identity is None or identity(self.path) != self._identity:
-            with suppress(sqlite3.Error):  # closing alone leaves a moved file's newest rows in the WAL
-                self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        database = self._database
+        if database is None or self._identity is None or identity(self.path) != self._identity:
+            if database is not None:
+                with suppress(sqlite3.Error):  # closing alone leaves a moved file's newest rows in the WAL
+                    database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self.close()
-            self._open()
+            database = self._open()
         while rows:
             batch = list(islice(rows, BATCH))
-            with self._database:
+            with database:
                 for statement, values in batch:
-                    self._database.execute(statement, (self._run, *values))
+                    database.execute(statement, (self._run, *values))
             for _ in batch:
                 rows.popleft()
 
     def close(self) -> None:
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
 
 
 def _storable(value: Any) -> Any:
@@ -173,6 +183,14 @@ def _utc() -> str:
 
 def check_journal(path: Path) -> None:
     """Raises ConfigError unless a journal can be written at path; makes nothing and locks nothing."""
+    try:
+        _look(path)
+    except sqlite3.Error as error:
+        raise _no_database(path, error) from None
+
+
+def _look(path: Path) -> None:
+    """Raises ConfigError for a place where no journal can be, sqlite3.Error for what lies there and cannot be read."""
     key = f"journal.path = {str(path)!r}"
     if path.is_dir():
         raise ConfigError(f"{key}: is a folder; name a file in it, such as line.db")
@@ -181,11 +199,12 @@ def check_journal(path: Path) -> None:
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{key}: this user may not write there")
     if path.exists():
-        try:
-            with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
-                database.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as error:
-            raise ConfigError(f"{key}: cannot be opened as a SQLite file ({error})") from None
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+            database.execute("PRAGMA user_version").fetchone()
+
+
+def _no_database(path: Path, error: sqlite3.Error) -> ConfigError:
+    return ConfigError(f"journal.path = {str(path)!r}: cannot be opened as a SQLite file ({error})")
 
 
 def check_pictures(folder: Path) -> None:
@@ -199,8 +218,10 @@ def check_pictures(folder: Path) -> None:
 
 
 def _open_database(path: Path, started_utc: str, model: tuple[str, str]) -> tuple[sqlite3.Connection, int]:
-    check_journal(path)
+    """Raises ConfigError for what a person has to mend, sqlite3.Error for what may be over in a while."""
+    database = None
     try:
+        _look(path)
         database = sqlite3.connect(path, check_same_thread=False, timeout=1.0)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
@@ -212,5 +233,9 @@ def _open_database(path: Path, started_utc: str, model: tuple[str, str]) -> tupl
                 "INSERT INTO runs (started_utc, model, sha256) VALUES (?, ?, ?)", (started_utc, *model)
             )
     except sqlite3.Error as error:
-        raise ConfigError(f"journal.path = {str(path)!r}: cannot be opened as a SQLite file ({error})") from None
+        if database is not None:
+            database.close()
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in PASSING:
+            raise
+        raise _no_database(path, error) from None
     return database, int(row.lastrowid or 0)

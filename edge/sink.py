@@ -52,6 +52,7 @@ class Sink(Generic[Row]):
         self._store, self._on_trouble, self._every_s = store, on_trouble, every_s
         self._pending: deque[Row] = deque()
         self._tried_at = monotonic()
+        self._tried = False
         self._standing: set[Trouble] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -63,8 +64,11 @@ class Sink(Generic[Row]):
             self._lose(1, f"{QUEUE} rows wait, and the disk takes none")
 
     def tick(self) -> None:
-        """Called now and then, so that a quiet belt's last rows reach the disk too."""
-        if self._pending:
+        """Called now and then, so that a quiet belt's last rows reach the disk too.
+
+        The first time without rows as well: that a store could not be opened is told before the first item.
+        """
+        if self._pending or not self._tried:
             self._worker.put(None)
 
     def hurry(self) -> None:
@@ -104,7 +108,7 @@ class Sink(Generic[Row]):
             self._store.write(self._pending)
         except Exception as error:  # whatever the disk or its driver says: the rows wait
             refusal = error
-        self._tried_at = monotonic()
+        self._tried_at, self._tried = monotonic(), True
         if refusal is None:
             self._over()
         else:

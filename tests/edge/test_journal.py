@@ -71,6 +71,35 @@ def test_a_disk_that_refuses_is_told_once_and_the_rows_arrive_when_it_takes_them
     assert len(rows(path, "decisions")) == 1
 
 
+@pytest.mark.parametrize("trouble", ["a full disk", "a file that another program holds"])
+def test_a_line_that_starts_while_its_disk_refuses_sorts_and_its_rows_arrive_later(
+    tmp_path: Path, trouble: str
+) -> None:
+    told: list[tuple[object, ...]] = []
+    path = tmp_path / "line.db"
+    Journal(path, None, ("m 1", "abc"), lambda *said: None).stop()
+    blocker = sqlite3.connect(path, isolation_level=None)
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if trouble == "a full disk":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, allowed[1]))
+    else:
+        blocker.execute("BEGIN EXCLUSIVE")
+    try:
+        journal = Journal(path, None, ("m 2", "abc"), lambda *said: told.append(said), threaded=False)
+        journal.tick()  # with no item yet
+        journal.decided(decision(1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+        blocker.close()
+    assert [(name, recovered) for name, recovered, _ in told] == [("journal_failed", False)]
+    journal.tick()
+    journal.stop()
+    assert [(name, recovered) for name, recovered, _ in told[1:]] == [("journal_failed", True)]
+    assert [row[2] for row in rows(path, "runs")] == ["m 1", "m 2"]
+    assert [row[:2] for row in rows(path, "decisions")] == [(2, 1)]
+    assert journal.lost == {"journal": 0}
+
+
 def test_files_that_cannot_be_opened_are_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"--decisions .*nowhere"):
         Journal(None, tmp_path / "nowhere" / "d.jsonl", ("", ""), lambda *said: None)
