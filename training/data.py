@@ -53,6 +53,11 @@ class Part:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def soft(self) -> bool:
+        """Whether the targets say more than the labels: a file of several annotators' votes does."""
+        return bool((self.targets.max(axis=1) < 1).any())
+
     def pixels(self, positions: np.ndarray | slice) -> np.ndarray:
         """The pictures at these positions of the part, uint8 [n, H, W, 3] RGB."""
         return self.store[self.index[positions]]

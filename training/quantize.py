@@ -21,6 +21,7 @@ from rich.progress import Progress
 
 from edge.model import FORMAT, Classifier, ModelCard
 from training.architectures import Scaling
+from training.calibrate import fit_calibration
 from training.compare import time_interleaved
 from training.data import Part
 from training.export import Front, dress, with_card
@@ -36,6 +37,7 @@ DEBUG_PICTURES = 8
 KEPT_IN_FLOAT = (2, 4, 8, 16)  # nodes, until the answers hold
 ROUNDS = 60
 AS_FAST = 1.03  # so far apart, two forms count as equally fast
+TINIEST = np.finfo(np.float64).tiny
 FP32 = "fp32"
 
 Target = Literal["here", "vnni", "no-vnni", "arm"]
@@ -59,8 +61,8 @@ class Limits:
 class Candidate:
     """One way to quantize, measured on the validation part.
 
-    Shares are from 0 to 1; agreement is with fp32, drop against it; logit_error is the mean squared
-    difference of logits to fp32's; p50_ms of one picture on one thread, all candidates in turns.
+    Shares are from 0 to 1; agreement is with fp32, drop against it; loss is the mean surprise at the labels, in
+    nats, of probabilities calibrated as the file's will be; p50_ms of one picture on one thread, all in turns.
     kept_in_float counts the nodes that are not quantized though they could be; stem_rearranged says that the
     first convolution has the form of training.stem, which changes its time and nothing else.
     """
@@ -71,7 +73,7 @@ class Candidate:
     drop: float
     worst_class: str
     class_drop: float
-    logit_error: float
+    loss: float
     p50_ms: float
     size_bytes: int
     kept_in_float: int
@@ -169,12 +171,13 @@ def quantize(
 ) -> Quantized:
     """Tries all ways to quantize and takes the fastest that loses no more than the limits allow.
 
-    With tta answers and times are those of all looks at a picture.
+    With tta answers and times are those of all looks at a picture. Of equally fast ones that hold the one with
+    the lowest loss is taken: shares of a few hundred pictures are often equal, or differ by one picture of luck.
 
     cores[""] is the network as it was trained; others, by a name, are the same network trained further
     to bear rounding. Ranges come from at most CALIBRATION_PICTURES of the training part, as they are.
     """
-    trial = _Trial(cores[""], scaling, val, classes, limits, tta)
+    trial = _Trial(cores[""], scaling, val, classes, limits, tta, offsets=train.soft)
     chosen = np.random.default_rng(seed).permutation(len(train))[:CALIBRATION_PICTURES]
     batches = [scaled(train.pixels(chosen[i : i + 8]), scaling) for i in range(0, len(chosen), 8)]
     task = progress.add_task("quantizing", total=len(METHODS) * len(cores) + len(KEPT_IN_FLOAT) + 2)
@@ -198,9 +201,9 @@ def quantize(
         progress.advance(task)
         if trial.holds(label):
             break
-    best = trial.best().method
-    if (quicker := rearranged(trial.models[best])) is not None:
-        trial.add_quicker(best, f"{best}, stem rearranged", quicker)
+    for method in trial.best_of_each_kind():
+        if (quicker := rearranged(trial.models[method])) is not None:
+            trial.add_quicker(method, f"{method}, stem rearranged", quicker)
     trial.time()
     progress.remove_task(task)
     return trial.outcome()
@@ -210,14 +213,22 @@ class _Trial:
     """Candidates for one network, on one validation part, under one set of limits."""
 
     def __init__(
-        self, core: onnx.ModelProto, scaling: Scaling, val: Part, classes: Sequence[str], limits: Limits, tta: Tta
+        self,
+        core: onnx.ModelProto,
+        scaling: Scaling,
+        val: Part,
+        classes: Sequence[str],
+        limits: Limits,
+        tta: Tta,
+        offsets: bool,
     ) -> None:
         self.front = Front((scaling.zero,), (scaling.divisor,))
         self.saturates = saturates(limits.target)
         # What this processor would cut off, the target does not: then the numbers are taken as written.
         self._as_written = saturates("here") and not self.saturates
         self._scaling, self._val, self._classes, self._limits, self._tta = scaling, val, classes, limits, tta
-        self._reference = run_core(core, val, scaling, tta=tta)
+        self._offsets = offsets
+        self._reference = self._probabilities(core)
         self._found = self._recalls(self._reference)
         self.models = {FP32: core}
         self._candidates: dict[str, Candidate] = {}
@@ -239,7 +250,14 @@ class _Trial:
     def best(self) -> Candidate:
         """Of the quantized candidates the one that answers best, holding ones first."""
         quantized = [one for name, one in self._candidates.items() if name != FP32]
-        return max(quantized, key=lambda one: (one.holds, one.accuracy, -one.logit_error))
+        return min(quantized, key=lambda one: (not one.holds, one.loss))
+
+    def best_of_each_kind(self) -> list[str]:
+        """The holding one that answers best for each number of nodes in float: how fast a kind is comes later."""
+        holding = [one for name, one in self._candidates.items() if name != FP32 and one.holds]
+        kinds = sorted({one.kept_in_float for one in holding})
+        best = [min((o for o in holding if o.kept_in_float == kind), key=lambda o: o.loss).method for kind in kinds]
+        return best or [self.best().method]
 
     def time(self) -> None:
         """Measures how long each takes for one picture, in turns, in the form in which it would ship."""
@@ -271,21 +289,18 @@ class _Trial:
         if holding:
             near = min(needs.values()) * AS_FAST
             as_fast = (one for one in holding if needs[one.method] <= near)
-            best = max(as_fast, key=lambda c: (c.accuracy, -c.logit_error, -needs[c.method]))
+            best = min(as_fast, key=lambda c: (c.loss, needs[c.method]))
         else:
             best = self.best()
         ships = best.method if holding and needs[best.method] < self._candidates[FP32].p50_ms else FP32
         return Quantized(self.models[best.method], best.method, ships, self.saturates, tuple(self._candidates.values()))
 
     def _measure(self, method: str, kept_in_float: int) -> None:
-        if method == FP32:
-            logits = self._reference
-        else:
-            logits = run_core(self.models[method], self._val, self._scaling, self._as_written, self._tta)
-        called, labels = logits.argmax(1), self._val.labels
+        answers = self._reference if method == FP32 else self._probabilities(self.models[method], self._as_written)
+        called, labels = answers.argmax(1), self._val.labels
         reference = self._reference.argmax(1)
         drop = float((reference == labels).mean() - (called == labels).mean())
-        drops = self._found - self._recalls(logits)
+        drops = self._found - self._recalls(answers)
         worst = int(np.nanargmax(drops))
         slack = 1e-9
         self._candidates[method] = Candidate(
@@ -295,18 +310,23 @@ class _Trial:
             drop=drop,
             worst_class=self._classes[worst],
             class_drop=float(drops[worst]),
-            logit_error=float(((logits - self._reference) ** 2).mean()),
+            loss=float(-np.log(np.maximum(answers[np.arange(len(labels)), labels], TINIEST)).mean()),
             p50_ms=0.0,
             size_bytes=0,
             kept_in_float=kept_in_float,
             holds=drop <= self._limits.drop + slack and float(drops[worst]) <= self._limits.class_drop + slack,
         )
 
-    def _recalls(self, logits: np.ndarray) -> np.ndarray:
+    def _probabilities(self, core: onnx.ModelProto, as_written: bool = False) -> np.ndarray:
+        """What a core calibrated as it would ship says of the validation part, float64 [n, classes]."""
+        logits = run_core(core, self._val, self._scaling, as_written, self._tta)
+        return fit_calibration(logits, self._val.labels, self._offsets).probabilities(logits)
+
+    def _recalls(self, answers: np.ndarray) -> np.ndarray:
         """The share of each class's pictures that are called so, NaN for a class without pictures."""
         labels = self._val.labels
         pictures = np.bincount(labels, minlength=len(self._classes))
-        found = np.bincount(labels[logits.argmax(1) == labels], minlength=len(self._classes))
+        found = np.bincount(labels[answers.argmax(1) == labels], minlength=len(self._classes))
         return np.where(pictures > 0, found / np.maximum(pictures, 1), np.nan)
 
     def _change(self, method: str, **values: float) -> None:

@@ -248,8 +248,7 @@ class Run:
 
     def _calibrated(self, logits: np.ndarray) -> Calibration:
         """What logits of the validation part ask for; offsets, too, where labels.csv taught more than the labels."""
-        soft = bool((self.data.train.targets.max(axis=1) < 1).any())
-        return fit_calibration(logits, self.data.val.labels, offsets=soft)
+        return fit_calibration(logits, self.data.val.labels, offsets=self.data.train.soft)
 
     def _write(
         self,

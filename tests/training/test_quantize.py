@@ -2,6 +2,7 @@ import copy
 import platform
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from torch import nn
 from edge.errors import ModelError
 from edge.model import Classifier
 from training.aware import RoundedActivation, _taught_by, fit_aware
+from training.calibrate import fit_calibration
 from training.compare import run as run_file
 from training.export import Front, export_core
 from training.fit import predict
@@ -50,7 +52,7 @@ def test_the_card_lists_what_was_tried_and_the_fastest_that_holds_ships(finished
     alike = [one["p50_ms"] for one in tried.values() if [one[key] for key in kind] == [ships[key] for key in kind]]
     assert ships is fp32 or min(alike) <= fp32["p50_ms"]
     assert all(one["p50_ms"] > 0 and one["size_bytes"] > 0 for one in tried.values())
-    assert fp32["drop"] == fp32["logit_error"] == 0
+    assert fp32["drop"] == 0
     limits = quantization["limits"]
     for one in tried.values():
         assert one["holds"] == (one["drop"] <= limits["drop"] and one["class_drop"] <= limits["class_drop"])
@@ -63,11 +65,18 @@ def test_the_fastest_kind_ships_in_its_best_form_and_nothing_slower_than_fp32(
     """Times are the test's own: it looks at the rule, not at this machine."""
 
     def kind(method: str) -> str:
-        found = [one for one in ("stem rearranged", "nodes in float", "fp32") if method.endswith(one)]
+        kinds = ("nodes in float, stem rearranged", "stem rearranged", "nodes in float", "fp32")
+        found = [one for one in kinds if method.endswith(one)]
         return found[0] if found else "the integers"
 
     def timed(calls: dict[str, object], rounds: int) -> dict[str, tuple[float, float]]:
-        times = {"fp32": 4.0, "stem rearranged": 4.5, "nodes in float": 5.0, "the integers": 5.5} | {fastest: 3.0}
+        times = {
+            "fp32": 4.0,
+            "nodes in float, stem rearranged": 5.2,
+            "stem rearranged": 4.5,
+            "nodes in float": 5.0,
+            "the integers": 5.5,
+        } | {fastest: 3.0}
         return {method: (times[kind(method)], 9.0) for method in calls}
 
     monkeypatch.setattr("training.quantize.time_interleaved", timed)
@@ -78,7 +87,10 @@ def test_the_fastest_kind_ships_in_its_best_form_and_nothing_slower_than_fp32(
         monkeypatch.setattr("training.quantize.most_sensitive", lambda *_: [node.name for node in order])
     target: Target = "no-vnni" if fastest == "the integers" else "vnni"
     limits = Limits(drop=1.0, class_drop=1.0, target=target)
-    made = quantize({"": core}, scaling, data.train, data.val, data.classes, 0, limits, progress)
+    train = data.train
+    if fastest == "stem rearranged":  # taught by votes: then the file moves its logits, too
+        train = replace(train, targets=(0.9 * train.targets + 0.1 / len(data.classes)).astype(np.float32))
+    made = quantize({"": core}, scaling, train, data.val, data.classes, 0, limits, progress)
     tried = {one.method: one for one in made.candidates}
     assert {kind(method) for method in tried} >= {"the integers", "nodes in float", "fp32", fastest}
     assert kind(made.ships) == fastest
@@ -87,13 +99,17 @@ def test_the_fastest_kind_ships_in_its_best_form_and_nothing_slower_than_fp32(
         return
     assert made.ships == made.method
     alike = [one for method, one in tried.items() if kind(method) == fastest]
-    assert tried[made.method].accuracy == max(one.accuracy for one in alike)
+    assert tried[made.method].loss == min(one.loss for one in alike)
 
     logits, wanted = run_core(made.model, data.val, scaling, saturates("here")), run_core(core, data.val, scaling)
     labels = data.val.labels
-    called, before = logits.argmax(1), wanted.argmax(1)
+    answers, expected = (
+        fit_calibration(raw, labels, offsets=train is not data.train).probabilities(raw) for raw in (logits, wanted)
+    )
+    called, before = answers.argmax(1), expected.argmax(1)
     chosen = tried[made.method]
     assert chosen.accuracy == pytest.approx((called == labels).mean())
+    assert chosen.loss == pytest.approx(-np.log(answers[np.arange(len(labels)), labels]).mean())
     assert chosen.agreement == pytest.approx((called == before).mean())
     assert chosen.drop == pytest.approx((before == labels).mean() - (called == labels).mean())
     drops = [(before[labels == n] == n).mean() - (called[labels == n] == n).mean() for n in range(len(data.classes))]

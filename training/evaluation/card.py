@@ -3,7 +3,7 @@
 from edge.model import ModelCard
 from training.calibrate import FLOOR
 
-CANDIDATE_HEADINGS = ("", "accuracy", "agrees with fp32", "drop", "worst class", "p50", "size", "holds")
+CANDIDATE_HEADINGS = ("", "accuracy", "agrees with fp32", "drop", "worst class", "loss", "p50", "size", "holds")
 
 
 def candidate_rows(card: ModelCard) -> list[tuple[str, ...]]:
@@ -16,6 +16,7 @@ def candidate_rows(card: ModelCard) -> list[tuple[str, ...]]:
             f"{one['agreement']:.2%}",
             f"{100 * one['drop']:+.2f}",
             f"{100 * one['class_drop']:+.2f} {one['worst_class']}" if one["class_drop"] > 0 else "none",
+            f"{one['loss']:.3f}" if "loss" in one else "",  # files of before list the way, not its loss
             f"{one['p50_ms']:.2f} ms",
             f"{one['size_bytes'] / 1e6:.2f} MB",
             "yes" if one["holds"] else "no",
