@@ -68,9 +68,10 @@ def _conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: i
     pad equally. Here the padding is that of even sizes, which inputs that are a multiple of 32 have
     throughout: others, as 300, end with an output less and see every pixel none the less.
     """
-    rest = kernel - stride
-    pad = nn.ZeroPad2d((rest // 2, rest - rest // 2) * 2) if rest else nn.Identity()
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, groups=groups, bias=False)
+    less, more = (kernel - stride) // 2, (kernel - stride + 1) // 2
+    pad = nn.Identity() if less == more else nn.ZeroPad2d((less, more, less, more))
+    inside = less if less == more else 0  # a convolution pads equally without a copy of its input
+    conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=inside, groups=groups, bias=False)
     return [pad, conv, nn.BatchNorm2d(outputs, eps=1e-3)]
 
 
@@ -80,8 +81,8 @@ class InvertedBottleneck(nn.Module):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
         inside = inputs * expansion
-        expand = [*_conv(inputs, inside), nn.ReLU6()] if expansion != 1 else []
-        depthwise = [*_conv(inside, inside, kernel, stride, groups=inside), nn.ReLU6()]
+        expand = [*_conv(inputs, inside), nn.ReLU6(inplace=True)] if expansion != 1 else []
+        depthwise = [*_conv(inside, inside, kernel, stride, groups=inside), nn.ReLU6(inplace=True)]
         self.layers = nn.Sequential(*expand, *depthwise, *_conv(inside, outputs))
         self.adds = stride == 1 and inputs == outputs
 
@@ -95,13 +96,13 @@ class Lite0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_conv(3, 32, kernel=3, stride=2), nn.ReLU6()]
+        layers: list[nn.Module] = [*_conv(3, 32, kernel=3, stride=2), nn.ReLU6(inplace=True)]
         channels = 32
         for repeats, kernel, stride, expansion, outputs in LITE0_STAGES:
             for index in range(repeats):
                 layers.append(InvertedBottleneck(channels, outputs, kernel, stride if index == 0 else 1, expansion))
                 channels = outputs
-        self.layers = nn.Sequential(*layers, *_conv(channels, 1280), nn.ReLU6(), nn.AdaptiveAvgPool2d(1))
+        self.layers = nn.Sequential(*layers, *_conv(channels, 1280), nn.ReLU6(inplace=True), nn.AdaptiveAvgPool2d(1))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.flatten(self.layers(x), 1)

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeE
 
 from edge.screen import Terminal
 
+SPINS = "1000"  # some microseconds
+
 
 @contextmanager
 def session(options: argparse.Namespace) -> Iterator[Progress]:
@@ -20,9 +22,11 @@ def session(options: argparse.Namespace) -> Iterator[Progress]:
     Of several processes that torchrun started, RANK 0 alone shows anything, and they share the cores.
     """
     _keep_freed_memory()
-    # Threads of a parallel loop that spin while they wait for each other are 15 % faster on an idle
-    # machine and ten times slower on one that does anything else. OpenMP asks this when torch loads.
+    # Threads of a parallel loop that spin while they wait for each other are ten times slower on a machine
+    # that does anything else; those that sleep at once are slower by a third on an idle one. So they spin
+    # for as long as the shortest loops take. OpenMP asks this when torch loads, GNU's alone knows the count.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     import cv2
     import torch
 
