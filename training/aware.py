@@ -137,7 +137,7 @@ def fit_aware(
     student = rounding(network, seven_bits)
     augment = augmentation(settings.augment, data.side)
     batches = Batches(_taught_by(network, data.train, tta, progress), settings, ALONE)
-    optimizer = torch.optim.AdamW(student.parameters(), lr=settings.lr * LR_SHARE, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(student.parameters(), lr=settings.lr * LR_SHARE, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches.steps, eta_min=settings.lr * 1e-3)
     task = progress.add_task("learning to be rounded", total=epochs * batches.steps)
     best, best_loss = copy.deepcopy(student.state_dict()), float("inf")
