@@ -220,7 +220,7 @@ class LineConfig(Settings):
         """
         path = Path(path)
         try:
-            text = read_text(path, "utf-8-sig")  # Notepad begins a file with a byte order mark
+            text = read_text(path)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file") from None
         except (OSError, ValueError) as error:  # a NUL in the name is a ValueError, as bytes are that are no text

@@ -83,12 +83,12 @@ def check_writable(path: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def read_text(path: Path, encoding: str = "utf-8") -> str:
+def read_text(path: Path) -> str:
     """A text file of at most LONGEST_TEXT bytes. Raises OSError, its strerror a reason in words, or UnicodeDecodeError.
 
-    What is no regular file is refused, as by read_file.
+    What is no regular file is refused, as by read_file. The mark with which Notepad begins a file is left out.
     """
-    return read_file(path, LONGEST_TEXT).decode(encoding)
+    return read_file(path, LONGEST_TEXT).decode("utf-8-sig")
 
 
 def read_file(path: Path, most_bytes: int) -> bytes:

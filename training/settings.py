@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.files import read_text
 from training.augment import AugmentSettings
 from training.errors import InputError
 
@@ -123,7 +124,7 @@ def _in_words(wrong: "ErrorDetails", fields: Iterable[str]) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InputError(f"{file}: cannot be read as TOML ({reason})") from None

@@ -53,7 +53,9 @@ def _runs(journal: sqlite3.Connection, begin: float) -> list[tuple[int, float]]:
     """The runs that reach into the time since begin, and what turns each one's monotonic times into wall time."""
     found = []
     newest = None
-    for run, started in journal.execute("SELECT id, started_utc FROM runs ORDER BY id DESC"):
+    for run, started, latest in journal.execute(
+        "SELECT id, started_utc, MAX(started_utc) OVER (ORDER BY id) FROM runs ORDER BY id DESC"
+    ):
         if newest is None:
             newest = run  # the line's own: its clock is this machine's, as it runs now
             found.append((run, time.time() - time.monotonic()))
@@ -63,8 +65,9 @@ def _runs(journal: sqlite3.Connection, begin: float) -> list[tuple[int, float]]:
             ).fetchone()
             if first:
                 found.append((run, _seconds(started) - first[0]))
-        if _seconds(started) < begin:
-            break  # earlier runs had ended before this one began
+        # Earlier runs had ended before this one began; unless one claims to be later, and a clock was wrong.
+        if _seconds(started) < begin and started == latest:
+            break
     return found
 
 

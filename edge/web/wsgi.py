@@ -56,7 +56,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             threads=threads,
             ident=None,
             connection_limit=MAX_CONNECTIONS + 3,  # its own two are counted too, and a newcomer for whom room is made
-            cleanup_interval=LOOK_EVERY_S,
             recv_bytes=1 << 16,
             inbuf_overflow=SMALL_BODY,
             max_request_header_size=32 << 10,
@@ -81,8 +80,20 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 
     def run(self) -> None:
         """Serves until `end` is called."""
+        look_at = time.monotonic()
         while not self.over:
             wasyncore.loop(timeout=1.0, use_poll=True, map=self._map, count=1)
+            if time.monotonic() >= look_at:
+                self._end_overdue()
+                look_at = time.monotonic() + LOOK_EVERY_S
+
+    def maintenance(self, now: float) -> None:
+        """Nothing: waitress calls this by a clock that people and time servers set. See `_end_overdue`."""
+
+    def _end_overdue(self) -> None:
+        """Ends connections that idle, dawdle or do not take their answer."""
+        for channel in list(self.active_channels.values()):
+            channel.end_if_overdue(time.monotonic())
 
     def readable(self) -> bool:
         """Whether a newcomer is let in: while there is a place for it, or one that can be made."""
@@ -104,7 +115,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
                 longest.close_now()
 
     def _waited_for_longest(self) -> "_Channel | None":
-        now = time.time()
+        now = time.monotonic()
         waits = {one: waited for one in self.active_channels.values() if (waited := one.waited(now)) is not None}
         return max(waits, key=lambda one: waits[one][0], default=None)
 
@@ -148,11 +159,6 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         self._serve_on(EXIT_S)
         self.task_dispatcher.shutdown(timeout=EXIT_S)
         wasyncore.close_all(self._map)
-
-    def maintenance(self, now: float) -> None:
-        """Called every LOOK_EVERY_S seconds: ends connections that idle, dawdle or do not take their answer."""
-        for channel in list(self.active_channels.values()):
-            channel.end_if_overdue(now)
 
 
 class _ErrorTask(ErrorTask):  # type: ignore[misc]
@@ -208,14 +214,24 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         self._lingers_since = 0.0
         self._thrown_away = 0
         self._held = b""
-        self._since = time.time()
+        self._since = time.monotonic()
         super().__init__(*args, **keys)
+
+    @property
+    def last_activity(self) -> float:
+        """When something last came or went, by time.monotonic."""
+        return self._last_activity
+
+    @last_activity.setter
+    def last_activity(self, by_the_wall: float) -> None:
+        # waitress says here that something has, by a clock that may be set meanwhile: all connections would be overdue.
+        self._last_activity = time.monotonic()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request arrives or is being answered, an answer is on its way, or all that was but a moment ago."""
         arriving = self.request is not None and not self.request.blank
-        asks_soon = not self._heard_out and time.time() - self.last_activity < SOON_S
+        asks_soon = not self._heard_out and time.monotonic() - self.last_activity < SOON_S
         return bool(arriving or self.requests or self.total_outbufs_len or asks_soon)
 
     def hold(self, head: bytes) -> None:
@@ -232,13 +248,13 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
         before = self.request
         done: bool = super().received(data)
         if self.request is not before:
-            self._since = time.time()
+            self._since = time.monotonic()
         return done
 
     def waited(self, now: float) -> tuple[float, float] | None:
         """How long its client has been waited for, and how long it may be, in seconds; None while the client waits.
 
-        now is by waitress' own clock, time.time.
+        now is by time.monotonic.
         """
         if self._lingers_since:
             return now - self._lingers_since, LINGER_S
@@ -298,7 +314,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
             if not data or self._thrown_away > LINGER_BYTES:
                 self.handle_close()
         elif data:
-            self.last_activity = time.time()
+            self._last_activity = time.monotonic()
             self.received(data)
         elif self.request is not None and not self.request.blank and not self.requests:
             self._heard_out = True
@@ -321,7 +337,7 @@ class _Channel(HTTPChannel):  # type: ignore[misc]
 
     def handle_close(self) -> None:
         if self.still_sending and not self._lingers_since and self.connected:
-            self._lingers_since = time.time()
+            self._lingers_since = time.monotonic()
             self.will_close = False
             self._shutdown(socket.SHUT_WR)
             return

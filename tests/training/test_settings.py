@@ -47,6 +47,12 @@ def test_everything_in_a_file_of_settings_that_does_not_fit_is_told_at_once(tmp_
     assert "the command: seed must be at least 0" in said
 
 
+def test_a_settings_file_may_begin_with_the_mark_of_a_windows_editor(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_bytes(b"\xef\xbb\xbfepochs = 3\r\n")
+    assert FitSettings.gather(file, {}, {}).epochs == 3
+
+
 def test_a_word_of_the_command_that_does_not_fit_is_told_as_such(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("epochs = 3")

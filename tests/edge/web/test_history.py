@@ -52,12 +52,22 @@ def test_of_a_long_run_only_the_shift_is_counted(tmp_path: Path) -> None:
     assert 47 * 30 <= sum(counts) <= 48 * 30
 
 
-def test_an_earlier_run_is_placed_by_its_start(tmp_path: Path) -> None:
+def began(path: Path, when: float) -> None:
+    """Makes the last run one that began at a moment, by its own clock."""
+    with sqlite3.connect(path) as database:
+        said = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+        database.execute("UPDATE runs SET started_utc = ? WHERE id = (SELECT MAX(id) FROM runs)", (said,))
+
+
+@pytest.mark.parametrize("wrong", [None, 12.0], ids=["", "after one whose clock began in 1970"])
+def test_an_earlier_run_is_placed_by_its_start(tmp_path: Path, wrong: float | None) -> None:
     path = tmp_path / "line.db"
     write(path, [50, 40])
-    with sqlite3.connect(path) as database:
-        hour_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
-        database.execute("UPDATE runs SET started_utc = ?", (hour_ago,))
+    began(path, time.time() - 3600)
+    if wrong is not None:
+        for _ in range(2):
+            write(path, [30])
+            began(path, wrong)
     write(path, [0])
     counts = left(History(path, LANES))
     assert counts[-1] + counts[-2] == 1

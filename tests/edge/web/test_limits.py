@@ -124,6 +124,21 @@ def test_a_connection_on_which_nothing_is_asked_is_closed_and_one_that_asks_now_
         assert silent.recv(TINY) == asked.recv(TINY) == b""
 
 
+@pytest.mark.parametrize("set_by_s", [3600, -3600])
+def test_a_clock_that_is_set_closes_no_connection_and_keeps_none(
+    limits: Limits, monkeypatch: pytest.MonkeyPatch, set_by_s: float
+) -> None:
+    limits(IDLE_S=3.0)
+    by_the_wall = time.time
+    with serving() as server, connected(server) as asked:
+        asked.sendall(HEAD % b"small" + b"\r\n")
+        assert b"small" in asked.recv(TINY)
+        monkeypatch.setattr(time, "time", lambda: by_the_wall() + set_by_s)
+        since = time.monotonic()
+        assert asked.recv(TINY) == b""
+        assert 2.5 < time.monotonic() - since < 12
+
+
 def answers_a_newcomer(server: wsgi.Server) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port_of(server.socket), timeout=20)
     connection.request("GET", "/small")

@@ -72,6 +72,13 @@ def test_a_token_that_protects_nothing_is_refused(tmp_path: Path, content: str) 
         token_for(WebSettings(token_file=file), sock)
 
 
+def test_the_byte_order_mark_of_a_windows_editor_is_no_part_of_a_token(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_bytes(b"\xef\xbb\xbf" + TOKEN.encode() + b"\r\n")
+    with opened() as sock:
+        assert token_for(WebSettings(token_file=file), sock) == TOKEN
+
+
 def test_a_missing_token_file_is_named(tmp_path: Path) -> None:
     with opened() as sock, pytest.raises(WebError, match="no such file"):
         token_for(WebSettings(token_file=tmp_path / "none"), sock)
