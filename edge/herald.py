@@ -91,6 +91,7 @@ class Herald:
             threaded=self._threaded,
         )
         self._callback = self._listener("on_decision", on_decision, "callback_failed") if on_decision else None
+        self._pictures, self._refused = str(config.journal.pictures), False
         self._stuck: dict[str, float] = {}
         self._failing: dict[str, str] = {}
         self._hearing = {
@@ -132,6 +133,18 @@ class Herald:
         """A person has said of which class an item is: None is none that the model knows."""
         self.checks.add(item_id, lane, label)
         self.journal.labelled(item_id, label, picture)
+
+    def pictures_refused(self, reason: str | None) -> None:
+        """Why the folder of pictures worth labelling takes none, or None: it takes them."""
+        folder, refused = self._pictures, self._refused
+        self._refused = reason is not None
+        if reason is not None:
+            cause = f"{folder}: {reason}"
+            self.tell(
+                "pictures_refused", "journal", cause, "sorting goes on; words of people count without their picture"
+            )
+        elif refused:
+            self.tell("pictures_refused", "journal", f"{folder}: takes pictures", "they are kept", recovered=True)
 
     def incident(self, incident: Incident) -> None:
         """Counts, logs, journals and shows one unusual event; its end is none of its own."""

@@ -152,7 +152,7 @@ class Line:
                 self.belt.stop()
             self._let_go()
             raise
-        self.tell, self.labelled = herald.tell, herald.labelled
+        self.tell, self.labelled, self.pictures_refused = herald.tell, herald.labelled, herald.pictures_refused
         self.eye = self._open_eye()
         self.mind = Mind(
             config, self.classifier, self.ledger, herald, self.belt, self.clock,

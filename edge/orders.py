@@ -10,7 +10,8 @@ def obey(line: "Line", command: dict[str, Any]) -> None:
     """Does what a command says; one that this version does not know, or that is put wrongly, changes nothing.
 
     pause sends everything to the default lane, arm lets the outputs move, clear_incident says that somebody
-    has seen to one, label what an item really is, eye that an item has broken a photo-eye's beam.
+    has seen to one, label what an item really is, eye that an item has broken a photo-eye's beam, pictures why
+    their folder refuses them, or that it does not.
     """
     match command:
         case {"command": "pause", "paused": bool(paused)}:
@@ -24,5 +25,7 @@ def obey(line: "Line", command: dict[str, Any]) -> None:
             line.hand.clear(name)
         case {"command": "label", "item_id": int(item_id), "lane": str(lane), "label": label, "picture": picture}:
             line.labelled(item_id, lane, label, picture)
+        case {"command": "pictures", "refuses": str() | None as reason}:
+            line.pictures_refused(reason)
         case {"command": "eye", "name": str(name)}:
             line.photo_eyes.told(name, float(command.get("at", line.clock.now())))

@@ -8,10 +8,12 @@
 slow or full disk is nothing to the line.
 """
 
+import errno
 import re
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.plain import is_unseen
@@ -22,35 +24,34 @@ RECOUNT_S = 60.0  # a folder that was full is looked at again: somebody may have
 _NOT_IN_NAMES = re.compile(r"[/\\:*?\"<>|]|^__")
 
 
-class AlbumFull(Exception):
-    """There is no room for another labelled picture; what people have named is never thrown away."""
-
-
 class Album:
-    """A folder that never grows beyond most_bytes. Thread-safe. Raises OSError where the disk refuses."""
+    """A folder that never grows beyond most_bytes. Thread-safe.
 
-    def __init__(self, folder: Path, most_bytes: int) -> None:
-        self._folder, self._most = folder, most_bytes
+    told is called when the folder begins to refuse pictures, with the reason, and when it takes one, the first or the
+    first again, with None.
+    """
+
+    def __init__(self, folder: Path, most_bytes: int, told: Callable[[str | None], None] = lambda reason: None) -> None:
+        self._folder, self._most, self._told = folder, most_bytes, told
+        self._refuses: str | None = ""  # nobody knows yet
         self._lock = threading.Lock()
         self._labelled: dict[int, Path] = {}
         self._count()
 
-    def label(self, item_id: int, wall: float, label: str | None, jpeg: bytes) -> str:
+    def label(self, item_id: int, wall: float, label: str | None, jpeg: bytes) -> str | None:
         """Keeps a picture of an item under what a person calls it, in place of an earlier word on the same item.
 
-        label None is none of the model's classes. Returns the file's place within the folder; raises AlbumFull.
+        label None is none of the model's classes. Returns the file's place within the folder, None where it is refused.
         """
         place = Path(STRANGERS) if label is None else Path(LABELLED) / _folder_name(label)
         path = self._folder / place / _file_name(item_id, wall)
-        with self._lock:
+        with self._trying():
             before = self._labelled.get(item_id)
             if before == path and path.exists():
                 return str(path.relative_to(self._folder))
             if self._bytes + len(jpeg) > self._most:
                 self._count()
             self._drop_unsure(self._most - len(jpeg))
-            if self._bytes + len(jpeg) > self._most:
-                raise AlbumFull
             self._write(path, jpeg)
             self._labelled[item_id] = path
             if before is not None and before != path and before.exists():
@@ -58,20 +59,38 @@ class Album:
                 before.unlink()
                 _drop_if_empty(before.parent)
             self._drop_named(path.name)
-        return str(path.relative_to(self._folder))
+            return str(path.relative_to(self._folder))
+        return None
 
     def unsure(self, item_id: int, wall: float, jpeg: bytes) -> None:
-        """Keeps a picture that somebody should name, within its share of the room; the oldest give way."""
+        """Keeps a picture that somebody should name, within its share of the room; the oldest give way.
+
+        What people have named is never thrown away for it.
+        """
         path = self._folder / UNSURE / _file_name(item_id, wall)
-        with self._lock:
+        with self._trying():
             share = int(self._most * UNSURE_SHARE)
             if self._bytes + len(jpeg) > self._most and time.monotonic() > self._counted + RECOUNT_S:
                 self._count()
             while self._unsure and sum(size for _, size in self._unsure) + len(jpeg) > share:
                 self._drop_oldest()
-            if len(jpeg) <= share and self._bytes + len(jpeg) <= self._most:
+            self._drop_unsure(self._most - len(jpeg))
+            if len(jpeg) <= share:
                 self._write(path, jpeg)
                 self._unsure.append((path, len(jpeg)))
+
+    @contextmanager
+    def _trying(self) -> Iterator[None]:
+        """Holds the lock, and tells of a refusal, which ends what is tried and no more."""
+        with self._lock:
+            reason = None
+            try:
+                yield
+            except OSError as error:
+                reason = error.strerror or str(error)
+            if reason != self._refuses:
+                self._refuses = reason
+                self._told(reason)
 
     def _count(self) -> None:
         """Looks at what lies there: people empty the folder, and move what was unsure to where it belongs."""
@@ -91,7 +110,7 @@ class Album:
             self._bytes -= size
 
     def _drop_unsure(self, most: int) -> None:
-        """Makes room for a labelled picture at the cost of those that nobody has named."""
+        """Makes room for a picture at the cost of those that nobody has named."""
         while self._unsure and self._bytes > most:
             self._drop_oldest()
 
@@ -101,6 +120,12 @@ class Album:
         self._bytes -= size
 
     def _write(self, path: Path, jpeg: bytes) -> None:
+        """Raises OSError where there is no room, and where the disk refuses."""
+        if self._bytes + len(jpeg) > self._most:
+            full = (
+                f"it has the {self._most / 1e6:g} MB of journal.pictures_mb: train with what is labelled and empty it"
+            )
+            raise OSError(errno.EDQUOT, full)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         try:

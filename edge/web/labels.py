@@ -1,21 +1,21 @@
 """/labels: what a person says that an item really is. The picture is kept, the line journals it and counts."""
 
-import logging
 from typing import Any
 
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
-from edge.web.album import Album, AlbumFull
+from edge.web.album import Album
 from edge.web.bodies import BadBody, read_json
 from edge.web.hub import Hub
 
-_log = logging.getLogger("sortline.web")
-
 
 def add_labels(app: Flask, hub: Hub, album: Album | None, classes: tuple[str, ...]) -> None:
-    """Adds /labels to an app. Without an album no picture is kept, and the word counts all the same."""
+    """Adds /labels to an app. Without an album, or where it refuses, no picture is kept; the word counts all the same.
+
+    That an album refuses is the line's to tell.
+    """
 
     @app.post("/labels")
     def label() -> ResponseReturnValue:
@@ -26,16 +26,7 @@ def add_labels(app: Flask, hub: Hub, album: Album | None, classes: tuple[str, ..
         decision = kept.decision
         picture = None
         if album is not None and kept.crop is not None:
-            try:
-                picture = album.label(item_id, decision["wall"], name, kept.crop)
-            except AlbumFull:
-                raise BadBody(
-                    507, "The folder of labelled pictures is full: train with them and empty it, or raise "
-                    "journal.pictures_mb",
-                ) from None  # fmt: skip
-            except OSError as error:
-                _log.error("the labelled picture cannot be written: %s", error)
-                raise BadBody(507, "The labelled picture cannot be written; the log says why") from None
+            picture = album.label(item_id, decision["wall"], name, kept.crop)
         hub.check(item_id, name)
         hub.command(
             {"command": "label", "item_id": item_id, "lane": decision["lane"], "label": name, "picture": picture}

@@ -109,7 +109,7 @@ def line_paths() -> Schema:
             "post": {
                 **call(
                     "line", "label", "Says what one of the last items really is, and keeps its picture",
-                    {"202": sent, **errors("400", "403", "404", "413", "415", "507")},
+                    {"202": sent, **errors("400", "403", "404", "413", "415")},
                 ),
                 "requestBody": {
                     "required": True,

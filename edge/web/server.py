@@ -39,7 +39,11 @@ def serve(listening: socket.socket, channel: Channel) -> None:
     config = LineConfig.model_validate(hello["config"])
     provider = hello["facts"].get("model", {}).get("provider", config.model.provider)
     folder = config.journal.pictures
-    album = Album(folder, config.journal.pictures_mb * 1_000_000) if folder else None
+
+    def told(refuses: str | None) -> None:
+        _send(channel, {"kind": "command", "command": {"command": "pictures", "refuses": refuses}})
+
+    album = Album(folder, config.journal.pictures_mb * 1_000_000, told) if folder else None
     shadow = Shadow(config, provider) if config.model.shadow else None
     hub = Hub(lambda message: _send(channel, message), partial(_look_on, album, shadow))
     hub.set_facts(hello["facts"])
@@ -90,10 +94,7 @@ def _look_on(album: Album | None, shadow: Shadow | None, kept: Kept, crop: np.nd
     if shadow:
         shadow.saw(decision, crop)
     if album and kept.crop is not None and decision["reason"] == "unknown":
-        try:
-            album.unsure(decision["item_id"], decision["wall"], kept.crop)
-        except OSError as error:
-            _log.error("an unsure picture cannot be written: %s", error)
+        album.unsure(decision["item_id"], decision["wall"], kept.crop)
 
 
 def _read(channel: Channel, hub: Hub, server: Server) -> None:

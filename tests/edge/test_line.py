@@ -172,6 +172,21 @@ def test_what_people_say_of_items_is_journalled_and_counts_for_purity(model: Pat
     assert rows == [(1, "red", "1.jpg"), (2, "green", "2.jpg")]
 
 
+def test_a_folder_that_takes_no_pictures_is_an_incident_with_an_end(model: Path, tmp_path: Path) -> None:
+    line = Line(config(model, "red", journal={"pictures": str(tmp_path)}), clock=VirtualClock())
+    try:
+        for reason in (None, "No space left on device", None, None):  # the first: all is well from the start
+            obey(line, {"command": "pictures", "refuses": reason})
+        obey(line, {"command": "pictures", "refuses": 3})
+        told = [(one.name, one.cause, one.recovered) for one in line.herald.recent]  # type: ignore[union-attr]
+    finally:
+        line.stop()
+    assert told == [
+        ("pictures_refused", f"{tmp_path}: No space left on device", False),
+        ("pictures_refused", f"{tmp_path}: takes pictures", True),
+    ]
+
+
 def test_arming_is_told_with_a_name_and_every_item_carries_its_ledger(model: Path) -> None:
     line = Line(config(model, "red", line={"start_armed": False}), clock=VirtualClock())
     spent: list[dict[str, float]] = []

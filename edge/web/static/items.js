@@ -153,7 +153,7 @@ const items = {
     const answer = await post("/labels", { item_id: id, label }).catch(() => null);
     const content = await answer?.json().catch(() => null);
     if (!answer?.ok) return write($("item-said"), content?.error ?? "The line did not answer; try again.");
-    write($("item-said"), content.status === "kept" ? "Thank you: the picture is kept for the next training." : "Thank you: it counts. No picture is kept: the line has none of this item, or journal.pictures names no folder.");
+    write($("item-said"), content.status === "kept" ? "Thank you: the picture is kept for the next training." : "Thank you: it counts. No picture is kept: the line has none of this item, or journal.pictures names no folder, or it refuses (an incident says so).");
   },
 
   still: () => (items.stillUntil = performance.now() + HOLD_MS),

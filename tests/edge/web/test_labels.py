@@ -57,14 +57,14 @@ def test_without_a_folder_the_word_counts_all_the_same(
     assert told[0]["command"]["picture"] is None
 
 
-def test_a_full_folder_says_so_and_nothing_is_told(
+def test_a_full_folder_keeps_no_picture_and_the_word_counts_all_the_same(
     hub: Hub, predictor: Predictor, line_config: LineConfig, tmp_path: Path, told: list[dict[str, Any]]
 ) -> None:
     client = create_app(hub, predictor, line_config, album=Album(tmp_path, 10)).test_client()
     response = client.post("/labels", json={"item_id": decide(hub), "label": "red"})
-    assert response.status_code == 507
-    assert "journal.pictures_mb" in response.get_json()["error"]
-    assert told == []
+    assert (response.status_code, response.get_json()) == (202, {"status": "counted"})
+    command = told[0]["command"]
+    assert (command["label"], command["picture"]) == ("red", None)
 
 
 @pytest.mark.parametrize(
