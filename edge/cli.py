@@ -120,7 +120,11 @@ def _parser() -> argparse.ArgumentParser:
         "--floats", type=Path, metavar="CORE.onnx", help="--model's network before its pre-processing became part of it"
     )
     bench.add_argument(
-        "--items", type=Path, metavar="DIR", help="class folders of pictures that --model knows, for --scenario belt"
+        "--items",
+        type=Path,
+        metavar="DIR",
+        help="class folders of pictures, for --scenario belt; "
+        "--model learns them from what python -m edge.simulator OUT --items DIR draws",
     )
     bench.add_argument("--effort", type=_effort, default=1.0, help="the share of the usual measuring time (default: 1)")
 

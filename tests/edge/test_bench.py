@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from edge.bench import SCENARIOS, Bench, fastest, live, oneitem, run_bench
+from edge.bench import belt as belts
 from edge.bench.cargo import SMEAR_MM, Cargo, cargoes
 from edge.bench.eager import Eager
 from edge.bench.findings import Bar, Column, Findings, Table, percentile
@@ -88,6 +89,15 @@ def measured(name: str, model: Path, tmp_path: Path, effort: float = SHORT) -> d
     path = tmp_path / "bench.json"
     assert run_bench([name], model, path, effort=effort) == 0
     return found_in(path, name)
+
+
+@pytest.mark.parametrize(("views", "told"), [(0.06, True), (0.97, False)])
+def test_a_model_that_has_not_learnt_its_items_on_the_belt_is_pointed_out(views: float, told: bool) -> None:
+    rows = [("drawn parts", 1.0), ("cut-outs of test", views), ("cut-outs of test", None)]
+    runs = [belts.Run(cargo, "steady", {}, None, single_view=view) for cargo, view in rows]  # type: ignore[arg-type]
+    notes = belts._notes(runs)
+    assert len(notes) == told
+    assert not told or ("cut-outs of test: the model knows 6%" in notes[0] and "python -m edge.simulator" in notes[0])
 
 
 def test_where_no_terminal_is_the_progress_is_lines_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
