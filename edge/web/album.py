@@ -69,15 +69,15 @@ class Album:
         """
         path = self._folder / UNSURE / _file_name(item_id, wall)
         with self._trying():
-            share = int(self._most * UNSURE_SHARE)
             if self._bytes + len(jpeg) > self._most and time.monotonic() > self._counted + RECOUNT_S:
                 self._count()
-            while self._unsure and sum(size for _, size in self._unsure) + len(jpeg) > share:
-                self._drop_oldest()
-            self._drop_unsure(self._most - len(jpeg))
-            if len(jpeg) <= share:
-                self._write(path, jpeg)
-                self._unsure.append((path, len(jpeg)))
+            named = self._bytes - sum(size for _, size in self._unsure)
+            most = min(named + int(self._most * UNSURE_SHARE), self._most)
+            if named + len(jpeg) > most:
+                raise self._full()  # whatever gave way for it
+            self._drop_unsure(most - len(jpeg))
+            self._write(path, jpeg)
+            self._unsure.append((path, len(jpeg)))
 
     @contextmanager
     def _trying(self) -> Iterator[None]:
@@ -119,13 +119,15 @@ class Album:
         path.unlink(missing_ok=True)  # a person may have moved it to where it belongs
         self._bytes -= size
 
+    def _full(self) -> OSError:
+        """Its sentence says what to do."""
+        room = f"it has the {self._most / 1e6:g} MB of journal.pictures_mb"
+        return OSError(errno.EDQUOT, f"{room}: train with what is labelled and empty it")
+
     def _write(self, path: Path, jpeg: bytes) -> None:
         """Raises OSError where there is no room, and where the disk refuses."""
         if self._bytes + len(jpeg) > self._most:
-            full = (
-                f"it has the {self._most / 1e6:g} MB of journal.pictures_mb: train with what is labelled and empty it"
-            )
-            raise OSError(errno.EDQUOT, full)
+            raise self._full()
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         try:

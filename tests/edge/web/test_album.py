@@ -42,6 +42,18 @@ def test_unsure_pictures_make_room_for_newer_ones_and_for_labelled_ones(tmp_path
     assert not list((tmp_path / "unsure").iterdir())
 
 
+def test_what_waits_to_be_named_does_not_give_way_to_what_has_no_room_either(tmp_path: Path) -> None:
+    told: list[str | None] = []
+    album = Album(tmp_path, 10_000, told.append)
+    for item in range(9):
+        album.label(item, 0.0, "bolt", JPEG)
+    album.unsure(20, 0.0, JPEG)
+    album.unsure(21, 0.0, JPEG + JPEG)
+    assert [name for name in names(tmp_path) if name.startswith("unsure")] == ["unsure/19700101-000000-20.jpg"]
+    assert told[0] is None
+    assert "journal.pictures_mb" in str(told[1])
+
+
 def test_a_picture_that_somebody_has_named_waits_for_nobody(tmp_path: Path) -> None:
     for label in ("bolt", None):
         Album(tmp_path, 100_000).unsure(1, 0.0, JPEG)
