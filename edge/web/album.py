@@ -83,14 +83,15 @@ class Album:
     def _trying(self) -> Iterator[None]:
         """Holds the lock, and tells of a refusal, which ends what is tried and no more."""
         with self._lock:
-            reason = None
             try:
                 yield
             except OSError as error:
-                reason = error.strerror or str(error)
-            if reason != self._refuses:
-                self._refuses = reason
-                self._told(reason)
+                self._tell(error.strerror or str(error))
+
+    def _tell(self, refuses: str | None) -> None:
+        if refuses != self._refuses:
+            self._refuses = refuses
+            self._told(refuses)
 
     def _count(self) -> None:
         """Looks at what lies there: people empty the folder, and move what was unsure to where it belongs."""
@@ -138,6 +139,7 @@ class Album:
             _drop_if_empty(path.parent)
             raise
         self._bytes += len(jpeg)
+        self._tell(None)
 
 
 def _drop_if_empty(folder: Path) -> None:
