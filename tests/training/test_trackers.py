@@ -371,8 +371,9 @@ def test_an_offline_run_of_weights_and_biases_holds_all_that_was_told(folder: Pa
         f"Weights & Biases: the run is in {run}; wandb sync sends it",
         f"Weights & Biases: the run is in {rest}; wandb sync sends it",
     ]
-    # What was resumed is the same run, with the epochs since.
-    assert run.name.rpartition("-")[2] == rest.name.rpartition("-")[2] == (folder / "wandb-run.txt").read_text().strip()
+    # What was resumed is the same run, with the epochs since. A folder's name is offline-run-TIME-ID, and -1 behind it
+    # where both began within the same second.
+    assert run.name.split("-")[3] == rest.name.split("-")[3] == (folder / "wandb-run.txt").read_text().strip()
     (later,) = rest.glob("run-*.wandb")
     assert [
         json.loads(item.value_json)
