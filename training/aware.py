@@ -24,18 +24,16 @@ from torch.nn.utils import parametrize
 from training.architectures import Network
 from training.augment import augmentation
 from training.batches import Batches, as_input, loss_of
+from training.calibrate import softmax
 from training.crew import ALONE
 from training.data import Dataset, Part
-from training.fit import predict
 from training.settings import FitSettings
-from training.tta import Tta
 
 LR_SHARE = 0.1  # of the fit's highest learning rate: the network is trained already
 SMOOTHING = 0.9  # of a range, a step: how much of the old one stays
 CLIPPERS = (nn.ReLU, nn.ReLU6)  # ONNX Runtime takes these into the convolution before them
 ROUNDED = (nn.Conv2d, nn.Linear, nn.Hardswish, nn.Hardsigmoid, *CLIPPERS)
 ADDITIONS = {"add", "iadd", "mul", "imul"}
-ASKED = 256  # pictures of the training part that the network is asked about at a time
 
 
 class RoundedWeight(nn.Module):
@@ -131,18 +129,19 @@ def fit_aware(
     settings: FitSettings,
     epochs: int,
     seven_bits: bool,
+    before: np.ndarray,
     progress: Progress,
-    tta: Tta = "none",
 ) -> Network:
     """Fine-tunes a trained network for epochs under the rounding of its file; returns the best, in plain floats.
 
-    Learns from what the fit was taught and, as much, from what the network itself answered before to each picture,
-    to all looks of tta at it. The best is the one with the lowest loss on the validation part, rounded.
+    Learns from what the fit was taught and, as much, from what the network itself answered before, logits float
+    [n, classes] for the pictures of the training part. The best is the one with the lowest loss on the validation
+    part, rounded.
     """
     torch.manual_seed(settings.seed)
     student = rounding(network, seven_bits)
     augment = augmentation(settings.augment, data.side)
-    batches = Batches(_taught_by(network, data.train, tta, progress), settings, ALONE)
+    batches = Batches(taught_by(before, data.train), settings, ALONE)
     optimizer = torch.optim.AdamW(student.parameters(), lr=settings.lr * LR_SHARE, weight_decay=0.0, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches.steps, eta_min=settings.lr * 1e-3)
     task = progress.add_task("learning to be rounded", total=epochs * batches.steps)
@@ -173,12 +172,9 @@ def fit_aware(
     return _plain(student)
 
 
-def _taught_by(network: Network, part: Part, tta: Tta, progress: Progress) -> Part:
-    """A part whose targets are halfway between its own and what a network answers."""
-    rows = np.array_split(np.arange(len(part)), -(-len(part) // ASKED))
-    asked = progress.track(rows, description="asking the network before")
-    logits = torch.from_numpy(np.concatenate([predict(network, part.take(some), tta=tta)[0] for some in asked]))
-    return replace(part, targets=(part.targets + logits.softmax(1).numpy()) / 2)
+def taught_by(logits: np.ndarray, part: Part) -> Part:
+    """A part whose targets are halfway between its own and what a network answers, logits float [n, classes]."""
+    return replace(part, targets=((part.targets + softmax(logits)) / 2).astype(np.float32))
 
 
 @torch.inference_mode()

@@ -43,7 +43,8 @@ def compare(
     reference = calibration.probabilities(predict(network, part, tta=tta)[0])
     probabilities = {"torch": reference}
     sizes = {"torch": 0}
-    classifiers = {name: Classifier(path, provider="cpu", threads=1) for name, path in files.items()}
+    threads = torch.get_num_threads()
+    classifiers = {name: Classifier(path, provider="cpu", threads=threads) for name, path in files.items()}
     for name, classifier in classifiers.items():
         probabilities[name] = run(classifier, part)
         sizes[name] = files[name].stat().st_size
@@ -55,8 +56,8 @@ def compare(
             network(as_input(looks_at(picture, tta)))
 
     calls: dict[str, Callable[[], object]] = {"torch": through_torch}
-    calls |= {name: lambda c=classifier: c.run(picture) for name, classifier in classifiers.items()}  # type: ignore[misc]
-    threads = torch.get_num_threads()
+    alone = {name: classifier.with_threads(1) for name, classifier in classifiers.items()}
+    calls |= {name: lambda c=classifier: c.run(picture) for name, classifier in alone.items()}  # type: ignore[misc]
     torch.set_num_threads(1)
     try:
         latencies = time_interleaved(calls)

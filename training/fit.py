@@ -8,6 +8,7 @@ Started by torchrun, several processes run this same loop, each on its rows of e
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -22,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from training.architectures import Network
 from training.augment import augmentation
 from training.batches import Batches, as_input, loss_of
+from training.bfloat16 import in_bfloat16
 from training.checkpoint import Epoch, Progressed, Stage
 from training.crew import ALONE, Crew
 from training.data import Dataset, Part
@@ -82,7 +84,7 @@ def fit(
         total_loss = 0.0
         for step, (pixels, wanted) in enumerate(batches.epoch(augment)):
             lr = set_rate(so_far.optimizer, learning_rate(settings, epoch + step / batches.steps))
-            with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bf16"):
+            with in_bfloat16(network) if settings.precision == "bf16" else nullcontext():
                 logits, _ = shared(pixels)
             loss = loss_of(logits, wanted)
             so_far.optimizer.zero_grad(set_to_none=True)

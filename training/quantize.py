@@ -25,6 +25,7 @@ from training.calibrate import fit_calibration
 from training.compare import time_interleaved
 from training.data import Part
 from training.export import Front, dress, with_card
+from training.processor import CPUINFO, processor_flags
 from training.ranges import METHODS, Range, observe
 from training.sensitivity import most_sensitive
 from training.sessions import session_of
@@ -95,7 +96,7 @@ class Quantized:
     candidates: tuple[Candidate, ...]
 
 
-def saturates(target: Target, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+def saturates(target: Target, cpuinfo: Path = CPUINFO) -> bool:
     """Whether the target adds pairs of 8-bit products in 16 bits, so that large ones are cut off.
 
     Intel and AMD processors before VNNI do (vpmaddubsw): there weights get 7 bits, which cannot
@@ -105,11 +106,9 @@ def saturates(target: Target, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
         return target == "no-vnni"
     if platform.machine().lower() not in {"x86_64", "amd64", "i686"}:
         return False
-    try:
-        words = set(cpuinfo.read_text().split())
-    except OSError:
-        return True  # the safe side: a seventh bit instead of wrong sums
-    return not words & {"avx512_vnni", "avx_vnni", "amx_int8"}
+    flags = processor_flags(cpuinfo)
+    # Where it is not told, the safe side: a seventh bit instead of wrong sums.
+    return flags is None or not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 def to_int8(

@@ -201,10 +201,12 @@ class Run:
         data, scaling, fit_settings = self.data, self.network.scaling, self.settings.fit
         cores = {"": onnx.load(self.core)}
         if aware_epochs:
+            # Asked as a file: four times as fast as the network.
+            task = self.progress.add_task("asking the network before", total=None)
+            before = run_core(cores[""], data.train, scaling, tta=self.settings.tta)
+            self.progress.remove_task(task)
             seven_bits = saturates(limits.target)
-            network = fit_aware(
-                self.network, data, fit_settings, aware_epochs, seven_bits, self.progress, self.settings.tta
-            )
+            network = fit_aware(self.network, data, fit_settings, aware_epochs, seven_bits, before, self.progress)
             cores["aware"] = export_core(network, self.settings.size)
         tta, seed = self.settings.tta, fit_settings.seed
         made = quantize(cores, scaling, data.train, data.val, data.classes, seed, limits, self.progress, tta)
@@ -298,12 +300,12 @@ class Run:
         write_model(model, card, path)
         # What the file itself sees of known pictures tells it what a stranger is, and what it can promise.
         promises = settings.promises
-        novelty = learn_novelty(
-            Classifier(path, provider="cpu"), data.train, data.val, promises.false_alarms, settings.fit.seed
-        )
+        classifier = Classifier(path, provider="cpu", threads=torch.get_num_threads())
+        novelty = learn_novelty(classifier, data.train, data.val, promises.false_alarms, settings.fit.seed)
         card = card.model_copy(update={"novelty": novelty})
         write_model(model, card, path)
-        answers = answer(Classifier(path, provider="cpu"), data.val, self.progress)
+        classifier = Classifier(path, provider="cpu", threads=torch.get_num_threads())
+        answers = answer(classifier, data.val, self.progress)
         write_model(model, promised(card, answers, data.val.labels, promises), path)
 
 

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge.files import read_text
 from training.augment import AugmentSettings
 from training.errors import InputError
+from training.processor import processor_flags
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -24,7 +25,8 @@ class FitSettings(BaseModel):
     keep says which weights are kept: those of the epoch with the lowest loss on the validation
     part, after which training ends `patience` epochs later, or those of the last epoch. mixup is
     the parameter of its Beta distribution, 0 is none. balance makes up for classes of unequal size.
-    precision bf16 runs the network's pass forward and back in bfloat16 where torch finds it safe.
+    precision bf16 runs the network's pass forward and back in bfloat16 where torch finds it safe;
+    choose takes auto, too, which is bf16 on a processor with AMX and fp32 elsewhere.
     grow_from is the share of the input's side at which the first epoch trains; sides grow evenly
     from there, in steps of 32 pixels, and the last quarter of the epochs has the whole (progressive
     learning: Tan and Le, "EfficientNetV2", 2021): half the time for little or no accuracy.
@@ -57,6 +59,8 @@ class FitSettings(BaseModel):
     def choose(cls, **given: Any) -> Self:
         """Settings from what was given, the rest from what suits the network and the optimizer."""
         given = {key: value for key, value in given.items() if value is not None}
+        if given.get("precision") == "auto":
+            given["precision"] = "bf16" if "amx_bf16" in (processor_flags() or ()) else "fp32"
         fresh = given.get("from_scratch", False) or given.get("network") == "simple_cnn"
         suits: dict[str, Any] = {"head_epochs": 0, "epochs": 40, "patience": 8, "lr": 2e-3} if fresh else {}
         if given.get("optimizer") == "sgd":

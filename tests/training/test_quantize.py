@@ -17,7 +17,7 @@ from torch import nn
 
 from edge.errors import ModelError
 from edge.model import Classifier
-from training.aware import RoundedActivation, _taught_by, fit_aware
+from training.aware import RoundedActivation, fit_aware, taught_by
 from training.calibrate import fit_calibration
 from training.compare import run as run_file
 from training.export import Front, export_core
@@ -229,8 +229,10 @@ def test_what_a_network_is_taught_while_it_learns_to_be_rounded_is_halfway_to_it
     part, network = run.data.train, copy.deepcopy(run.network)
     with torch.no_grad():  # one that doubts
         network.head.weight *= 0.05
-    taught = _taught_by(network, part, "flips", progress)
-    answers = torch.from_numpy(predict(network, part, tta="flips")[0]).softmax(1).numpy()
+    logits = predict(network, part)[0]
+    taught = taught_by(logits, part)
+    answers = torch.from_numpy(logits).softmax(1).numpy()
+    assert taught.targets.dtype == part.targets.dtype
     np.testing.assert_allclose(taught.targets, (part.targets + answers) / 2, atol=1e-5)
     np.testing.assert_allclose(taught.targets.sum(axis=1), 1, atol=1e-5)
     assert taught.names == part.names
@@ -250,7 +252,8 @@ def test_a_network_that_learnt_to_be_rounded_answers_in_integers_as_it_does_in_f
         layers[1].bias *= spread
         layers[4].weight /= spread.reshape(1, -1, 1, 1)
     settings = run.settings.fit.model_copy(update={"lr": 2e-3})
-    aware = fit_aware(network, run.data, settings, 2, True, progress)
+    before = run_core(export_core(network, 32), run.data.train, network.scaling)
+    aware = fit_aware(network, run.data, settings, 2, True, before, progress)
     front = Front((network.scaling.zero,), (network.scaling.divisor,))
     labels = run.data.val.labels
 

@@ -224,7 +224,8 @@ def _other(path: Path, against: Path, card: ModelCard) -> Classifier:
 def _compare(
     examination: Examination, other: Classifier, latencies: dict[str, tuple[float, float]], progress: Progress
 ) -> Comparison:
-    first, second = examination.answers, answer(other, examination.part, progress)
+    together = other.with_threads(examination.classifier.threads)
+    first, second = examination.answers, answer(together, examination.part, progress)
     labels, classes = examination.labels, examination.card.classes
     names = _names(examination.classifier, other)
     right, its_right = examination.right, second.called == labels
