@@ -13,7 +13,7 @@ from edge.model import Classifier
 from tests.training.pictures import SHAPES, write_pictures
 from training.calibrate import Calibration
 from training.cli import main
-from training.compare import Score, compare, fastest_faithful, time_interleaved
+from training.compare import FEWEST, ROUNDS, Score, compare, fastest_faithful, time_interleaved
 from training.errors import DatasetError, InputError
 from training.evaluation.evaluate import evaluate, summarize
 from training.evaluation.examine import Answers, examine
@@ -185,3 +185,10 @@ def test_latencies_are_taken_in_turns() -> None:
     times = time_interleaved(calls, rounds=20)
     assert turns == ["a", "b"] * 22
     assert times.keys() == {"a", "b"}
+
+
+def test_slow_calls_are_made_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.compare.LONGEST_S", 0.0)
+    turns: list[str] = []
+    time_interleaved({"a": lambda: turns.append("a"), "b": lambda: turns.append("b")})
+    assert turns == ["a", "b"] * (ROUNDS // 10 + FEWEST)
