@@ -65,7 +65,8 @@ class _Depthwise(torch.autograd.Function):
         of_x = of_weight = None
         if ctx.needs_input_grad[0]:
             kind = gradient.dtype if set(ctx.stride) == {1} else torch.float32
-            of_x = _gradients(gradient.to(kind), x.to(kind), weight.to(kind), ctx.stride, ctx.padding, (True, False))[0]
+            like_x = x if x.dtype == kind else torch.empty_like(x, dtype=kind)  # its values do not count
+            of_x = _gradients(gradient.to(kind), like_x, weight.to(kind), ctx.stride, ctx.padding, (True, False))[0]
             of_x = of_x.to(x.dtype)
         if ctx.needs_input_grad[1]:
             of_weight = _of_weight(gradient, x.to(gradient.dtype), weight, ctx.stride, ctx.padding).to(weight.dtype)

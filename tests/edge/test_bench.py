@@ -257,6 +257,28 @@ def test_a_rival_that_cannot_start_is_told_with_its_last_word(tmp_path: Path) ->
         Rival("nobody", ["edge.bench.nobody", "PORT"])
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="orphans are adopted on Linux alone")
+def test_what_a_rival_s_workers_take_of_the_machine_is_the_bench_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "servant.py").write_text(
+        "import http.server, os, subprocess, sys\n"
+        "burn = 'import time\\nwhile time.process_time() < 0.5: pass\\nprint(flush=True)\\ntime.sleep(60)'\n"
+        "worker = subprocess.Popen([sys.executable, '-c', burn], stdout=subprocess.PIPE)\n"
+        "worker.stdout.readline()\n"
+        "http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), http.server.BaseHTTPRequestHandler).serve_forever()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = os.times()
+    rival = Rival("servant", ["servant", "PORT"])
+    group = rival._process.pid
+    rival.close()
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system >= 0.5
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)  # nobody is left, not even unburied
+
+
 def test_belts_are_sorted_in_the_twin_and_held_against_what_really_happened(model: Path, tmp_path: Path) -> None:
     found = measured("belt", model, tmp_path)
     tables = {name: table["rows"] for name, table in found["tables"].items()}
