@@ -7,7 +7,7 @@ import numpy as np
 from edge.model import Classifier, Novelty, strangeness
 from training.data import Part
 
-MOST_PICTURES = 2000
+MOST_PICTURES, FEWER = 2000, 500  # of a part; of a file that takes so many looks at each, fewer
 MOST_PROTOTYPES = 128  # of all classes together: a quarter of a megabyte at 1,280 features
 EACH = 16
 # A class's own limit needs so many times the pictures that a false alarm takes on average.
@@ -70,8 +70,9 @@ def prototypes_of(features: np.ndarray, number: int, seed: int = 0, rounds: int 
 
 
 def _features(classifier: Classifier, part: Part) -> tuple[np.ndarray | None, np.ndarray]:
-    """Features float32 [n, D] of at most MOST_PICTURES pictures, evenly chosen, and their labels int [n]."""
-    chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), MOST_PICTURES)).astype(int))
+    """Features float32 [n, D] of some pictures, evenly chosen, and their labels int [n]."""
+    most = max(MOST_PICTURES // int(classifier.card.calibration.get("looks", 1)), FEWER)
+    chosen = np.unique(np.linspace(0, len(part) - 1, min(len(part), most)).astype(int))
     rows = []
     for start in range(0, len(chosen), 32):
         _, features = classifier.run(part.pixels(chosen[start : start + 32]))

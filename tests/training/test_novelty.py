@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.progress import Progress
 
 from edge.model import Classifier, Novelty, strangeness
-from training.novelty import limit_of, prototypes_of
+from training.novelty import learn_novelty, limit_of, prototypes_of
 from training.run import Run
 
 
@@ -19,6 +20,22 @@ def test_the_card_tells_strangers_from_what_was_trained_on(finished: Path, progr
     known, strangers = (classifier.strange(*classifier.run(pixels)).mean() for pixels in (held_out, noise))
     assert known < 0.2
     assert strangers > known + 0.5
+
+
+@pytest.mark.parametrize(("looks", "asked"), [(1, 12), (4, 6), (8, 6)])
+def test_a_file_that_looks_often_is_asked_about_fewer_pictures(
+    looks: int, asked: int, finished: Path, progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.novelty.MOST_PICTURES", 12)
+    monkeypatch.setattr("training.novelty.FEWER", 6)
+    run = Run.open(finished, progress)
+    classifier = Classifier(run.fp32, "cpu")
+    classifier.card = classifier.card.model_copy(update={"calibration": {"looks": looks}})
+    counts: list[int] = []
+    really = classifier.run
+    monkeypatch.setattr(classifier, "run", lambda pixels: counts.append(len(pixels)) or really(pixels))
+    assert learn_novelty(classifier, run.data.train, run.data.val) is not None
+    assert counts == [asked, min(len(run.data.val), asked)]
 
 
 def test_a_new_picture_exceeds_the_limit_no_oftener_than_asked() -> None:
