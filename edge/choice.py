@@ -26,7 +26,7 @@ from edge.files import write_whole
 _log = logging.getLogger("sortline.model")
 
 MOST_S = 6.0  # a measurement takes no longer than about this, and every engine at least LEAST_RUNS
-LEAST_RUNS, ENOUGH_RUNS = 16, 128
+LEAST_RUNS, ENOUGH_RUNS = 16, 512
 # Where the system has put the threads of a turn they stay for all of it; sometimes two share a core, and
 # each run takes as long as with one. Many short turns show how often, few long ones that it was so or not.
 RUNS_A_TURN = 4
