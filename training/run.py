@@ -300,13 +300,15 @@ class Run:
         write_model(model, card, path)
         # What the file itself sees of known pictures tells it what a stranger is, and what it can promise.
         promises = settings.promises
-        classifier = Classifier(path, provider="cpu", threads=torch.get_num_threads())
-        novelty = learn_novelty(classifier, data.train, data.val, promises.false_alarms, settings.fit.seed)
+        novelty = learn_novelty(_on_all_cores(path), data.train, data.val, promises.false_alarms, settings.fit.seed)
         card = card.model_copy(update={"novelty": novelty})
         write_model(model, card, path)
-        classifier = Classifier(path, provider="cpu", threads=torch.get_num_threads())
-        answers = answer(classifier, data.val, self.progress)
+        answers = answer(_on_all_cores(path), data.val, self.progress)
         write_model(model, promised(card, answers, data.val.labels, promises), path)
+
+
+def _on_all_cores(path: Path) -> Classifier:
+    return Classifier(path, provider="cpu", threads=torch.get_num_threads())
 
 
 def _holds_a_run(folder: Path) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from edge.files import read_text
 from training.augment import AugmentSettings
@@ -26,7 +26,7 @@ class FitSettings(BaseModel):
     part, after which training ends `patience` epochs later, or those of the last epoch. mixup is
     the parameter of its Beta distribution, 0 is none. balance makes up for classes of unequal size.
     precision bf16 runs the network's pass forward and back in bfloat16 where torch finds it safe;
-    choose takes auto, too, which is bf16 on a processor with AMX and fp32 elsewhere.
+    auto becomes bf16 on a processor with AMX and fp32 elsewhere.
     grow_from is the share of the input's side at which the first epoch trains; sides grow evenly
     from there, in steps of 32 pixels, and the last quarter of the epochs has the whole (progressive
     learning: Tan and Le, "EfficientNetV2", 2021): half the time for little or no accuracy.
@@ -51,16 +51,21 @@ class FitSettings(BaseModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
     balance: Literal["none", "weights", "sampling"] = "none"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"
     grow_from: float = Field(default=1.0, ge=0.25, le=1)
     augment: AugmentSettings = AugmentSettings()
+
+    @field_validator("precision")
+    @classmethod
+    def _by_the_processor(cls, value: str) -> str:
+        if value != "auto":
+            return value
+        return "bf16" if "amx_bf16" in (processor_flags() or ()) else "fp32"
 
     @classmethod
     def choose(cls, **given: Any) -> Self:
         """Settings from what was given, the rest from what suits the network and the optimizer."""
         given = {key: value for key, value in given.items() if value is not None}
-        if given.get("precision") == "auto":
-            given["precision"] = "bf16" if "amx_bf16" in (processor_flags() or ()) else "fp32"
         fresh = given.get("from_scratch", False) or given.get("network") == "simple_cnn"
         suits: dict[str, Any] = {"head_epochs": 0, "epochs": 40, "patience": 8, "lr": 2e-3} if fresh else {}
         if given.get("optimizer") == "sgd":

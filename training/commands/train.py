@@ -89,7 +89,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
         metavar="DECAY",
         help="of a moving average of the weights (default: none)",
     )
-    add("--precision", choices=("fp32", "bf16", "auto"), help="of the arithmetic in training (default: fp32)")
+    add("--precision", choices=("fp32", "bf16", "auto"), help="auto: bf16 with AMX (default: fp32)")
     add("--label-smoothing", type=between(0, 0.9), metavar="SHARE", help="(default: 0)")
     add("--mixup", type=between(0, 10), metavar="ALPHA", help="blend pairs of pictures (default: 0, none)")
     add("--balance", choices=("none", "weights", "sampling"), help="make up for unequal classes (default: none)")
