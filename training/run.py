@@ -201,7 +201,7 @@ class Run:
         data, scaling, fit_settings = self.data, self.network.scaling, self.settings.fit
         cores = {"": onnx.load(self.core)}
         if aware_epochs:
-            # Asked as a file: four times as fast as the network.
+            # Asked as a file: more than twice as fast as the network.
             task = self.progress.add_task("asking the network before", total=None)
             before = run_core(cores[""], data.train, scaling, tta=self.settings.tta)
             self.progress.remove_task(task)
